@@ -27,7 +27,9 @@ export interface ListResult<T> {
 }
 
 export type WatchEvent<T = KubeObject> =
-  | { type: 'ADDED' | 'MODIFIED' | 'DELETED'; object: T }
+  | { type: 'ADDED' | 'DELETED'; object: T }
+  /** `previous`, where the store knows it: the object just before, so that selectors can tell who enters and who leaves. */
+  | { type: 'MODIFIED'; object: T; previous?: T }
   /** Nothing up to this version is missing. */
   | { type: 'BOOKMARK'; resourceVersion: string };
 

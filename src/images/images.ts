@@ -51,7 +51,10 @@ export interface LocalImage {
 export interface ContentStore {
   has(digest: Digest): Promise<boolean>;
   /** Stores a stream; verifies `expected` digest and size when given (EbbError DigestMismatch). Returns what was stored. */
-  put(data: Readable | Uint8Array, expected?: { digest?: Digest; size?: number }): Promise<{ digest: Digest; size: number }>;
+  put(
+    data: Readable | Uint8Array,
+    expected?: { digest?: Digest; size?: number },
+  ): Promise<{ digest: Digest; size: number }>;
   /** Whole small blob (manifests, configs; at most 8 MiB). Throws EbbError BlobNotFound. */
   read(digest: Digest): Promise<Buffer>;
   stream(digest: Digest): Promise<Readable>;

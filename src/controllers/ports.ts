@@ -37,7 +37,7 @@ export interface DeployOptions {
   /** False: no Route leads here. No standby is kept, minScale does not hold, instances go as their requests end. */
   reachable: boolean;
   /** The revision has once reached its initial scale; it must not be scaled up just because it is deployed again. */
-  initialScaleDone: boolean;
+  initialDone: boolean;
 }
 
 /** Runs revisions: the engine and the autoscaler behind one small door. */
@@ -72,8 +72,6 @@ export interface PublishedRoute {
 export interface RoutePublisher {
   /** Replaces all hosts of one Route (`namespace/name`); an empty list means the Route is gone. Returns at once. */
   publish(route: string, hosts: readonly PublishedRoute[]): void;
-  /** Called once at the start, when every Route that is stored has been published: what was not named is gone. */
-  complete(): void;
 }
 
 /** What becomes a Kubernetes Event beside the object it is about. */

@@ -20,8 +20,8 @@ export interface DiskContentStore extends ContentStore {
   path(digest: Digest): string;
   /** Every blob, with when it was last stored or asked for (wall clock, milliseconds). */
   blobs(): AsyncIterable<{ digest: Digest; size: number; usedAt: number }>;
-  /** Deletes a blob if it is there and `allowed()` still says so at the last moment. Returns the bytes freed. */
-  delete(digest: Digest, allowed: () => boolean): Promise<number>;
+  /** Deletes a blob that nobody has stored or asked for since `before` (milliseconds). Returns the bytes freed. */
+  delete(digest: Digest, before: number): Promise<number>;
 }
 
 /**
@@ -41,8 +41,9 @@ class Content implements DiskContentStore {
   readonly #clock: Clock;
   /** Writers by digest: a second writer of the same digest waits for the first. */
   readonly #writing = new Map<Digest, Promise<void>>();
-  /** Deletions under way: whoever asks for such a blob waits to see whether it is gone. */
+  /** Deletions under way, and uses under way: neither starts while the other runs. */
   readonly #deleting = new Map<Digest, Promise<number>>();
+  readonly #using = new Map<Digest, number>();
 
   constructor(dir: string, clock: Clock) {
     this.#dir = dir;
@@ -62,14 +63,27 @@ class Content implements DiskContentStore {
   /** The size of a blob that is here, marking it as used now so that a collection leaves it alone for a while. */
   async #use(digest: Digest): Promise<number | undefined> {
     const path = this.path(digest);
-    await this.#deleting.get(digest);
-    const now = this.#clock.now() / 1000;
+    return await this.#holding(digest, async () => {
+      try {
+        const now = this.#clock.now() / 1000;
+        await utimes(path, now, now);
+        return (await stat(path)).size;
+      } catch (error) {
+        return ignoreMissing(error);
+      }
+    });
+  }
+
+  /** Runs `work` while the blob can't be deleted. */
+  async #holding<T>(digest: Digest, work: () => Promise<T>): Promise<T> {
+    for (let deletion; (deletion = this.#deleting.get(digest)) !== undefined;) await deletion;
+    this.#using.set(digest, (this.#using.get(digest) ?? 0) + 1);
     try {
-      await utimes(path, now, now);
-      return (await stat(path)).size;
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined;
-      throw error;
+      return await work();
+    } finally {
+      const others = (this.#using.get(digest) ?? 1) - 1;
+      if (others === 0) this.#using.delete(digest);
+      else this.#using.set(digest, others);
     }
   }
 
@@ -136,10 +150,11 @@ class Content implements DiskContentStore {
     const parent = dirname(path);
     const now = this.#clock.now() / 1000;
     await utimes(tmp, now, now);
-    await this.#deleting.get(digest);
-    if ((await mkdir(parent, { recursive: true, mode: 0o700 })) !== undefined) await syncDir(dirname(parent));
-    await rename(tmp, path);
-    await syncDir(parent);
+    await this.#holding(digest, async () => {
+      if ((await mkdir(parent, { recursive: true, mode: 0o700 })) !== undefined) await syncDir(dirname(parent));
+      await rename(tmp, path);
+      await syncDir(parent);
+    });
   }
 
   async read(digest: Digest): Promise<Buffer> {
@@ -214,24 +229,21 @@ class Content implements DiskContentStore {
     }
   }
 
-  async delete(digest: Digest, allowed: () => boolean): Promise<number> {
+  async delete(digest: Digest, before: number): Promise<number> {
     const path = this.path(digest);
-    const info = await stat(path).catch(ignoreMissing);
-    if (!info || this.#deleting.has(digest) || this.#writing.has(digest) || !allowed()) return 0;
-    // Nothing is awaited since allowed(): who takes a lease from here on waits in has() until the file is gone.
-    const gone = unlink(path).then(
-      () => info.size,
-      (error: unknown) => {
-        if (errnoOf(error) === 'ENOENT') return 0;
-        throw error;
-      },
-    );
+    if (this.#deleting.has(digest) || this.#writing.has(digest) || this.#using.has(digest)) return 0;
+    const freed = (async () => {
+      const info = await stat(path).catch(ignoreMissing);
+      if (!info || info.mtimeMs >= before) return 0;
+      await unlink(path);
+      return info.size;
+    })();
     this.#deleting.set(
       digest,
-      gone.catch(() => 0),
+      freed.catch(() => 0),
     );
     try {
-      return await gone;
+      return await freed;
     } finally {
       this.#deleting.delete(digest);
     }

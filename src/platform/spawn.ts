@@ -1,4 +1,6 @@
 import { spawn as nodeSpawn, type StdioOptions } from 'node:child_process';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { EbbError, messageOf } from './errors.ts';
 
 export interface SpawnResult {
@@ -11,7 +13,8 @@ export interface SpawnOptions {
   cwd?: string;
   /** The whole environment of the child; the parent's own when absent. */
   env?: Record<string, string>;
-  input?: string | Buffer;
+  /** Standard input. A stream is destroyed when the child closes its end first; its errors end the child's input. */
+  input?: string | Buffer | Readable;
   signal?: AbortSignal;
   /** Killed with SIGKILL after this long; 60 s unless given. */
   timeoutMs?: number;
@@ -61,7 +64,9 @@ export const systemSpawner: Spawner = {
       if (options.input !== undefined) {
         // EPIPE: the child closed its input early; its exit code tells why.
         child.stdin?.on('error', () => undefined);
-        child.stdin?.end(options.input);
+        if (child.stdin && options.input instanceof Readable)
+          pipeline(options.input, child.stdin).catch(() => undefined);
+        else child.stdin?.end(options.input);
       }
     });
   },

@@ -1,4 +1,10 @@
 export type * from './meta.ts';
 export type * from './serving.ts';
+export { checkShape } from './check.ts';
+export { getCondition, isTrue, readyOf, setCondition, type NewCondition } from './conditions.ts';
+export { humanDuration, parseDuration } from './durations.ts';
 export { apiVersionOf, groupOf } from './group.ts';
+export * from './names.ts';
+export { cpuMillis, memoryBytes, parseQuantity } from './quantities.ts';
 export { microTimestamp, timestamp } from './time.ts';
+export { autoscalingAnnotation, autoscalingKeys, keys } from './annotations.ts';

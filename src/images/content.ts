@@ -141,7 +141,10 @@ class Content implements DiskContentStore {
       }
     } catch (error) {
       await rm(tmp, { force: true });
-      throw error;
+      if (errnoOf(error) !== 'ENOSPC' && errnoOf(error) !== 'EDQUOT') throw error;
+      throw new EbbError('DiskFull', 507, `no space is left in ${this.#dir}; free some or collect images`, {
+        cause: error,
+      });
     }
   }
 

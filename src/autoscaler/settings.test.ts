@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseDuration } from './duration.ts';
+import { parseDuration } from '../platform/duration.ts';
 import { knativeDefaults, settingsOf } from './settings.ts';
 
 const scaling = (settings: Record<string, string>) =>

@@ -1,4 +1,4 @@
-import { parseDuration } from './duration.ts';
+import { parseDuration } from '../platform/duration.ts';
 
 /** How one revision scales: annotations over the configuration's defaults, every value within Knative's bounds. */
 export interface ScalingSettings {

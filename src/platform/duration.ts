@@ -9,7 +9,7 @@ const unitsMs: Readonly<Record<string, number>> = {
 };
 
 /**
- * Milliseconds of a Go duration (`10s`, `1m30s`, `1.5h`, `0`), as Knative's annotations hold them
+ * Milliseconds of a Go duration (`10s`, `1m30s`, `1.5h`, `0`), as Knative's annotations and command-line flags hold them
  * (https://pkg.go.dev/time#ParseDuration). Undefined if it is not one, or negative.
  */
 export function parseDuration(text: string): number | undefined {

@@ -13,7 +13,7 @@ const server = createServer((request, response) => {
   response.end(page);
 });
 
-const room = new WebSocketServer({ server, path: '/room', maxPayload: maxMessageBytes });
+const room = new WebSocketServer({ server, maxPayload: maxMessageBytes });
 
 room.on('connection', (socket) => {
   socket.on('error', (error) => console.error(error.message));

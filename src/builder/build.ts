@@ -1,6 +1,7 @@
 import { readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ContentStore, Digest, ImageConfig } from '../images/images.ts';
+import { canonicalName, parseReference } from '../images/reference.ts';
 import { writeImage, type NewLayer } from '../images/write.ts';
 import type { Clock } from '../platform/clock.ts';
 import { EbbError } from '../platform/errors.ts';
@@ -29,7 +30,7 @@ import type { Tree } from './tree.ts';
 export interface BuildOptions {
   /** Absolute path of the source folder: a private copy that nobody else writes to. Nothing in it is run or changed. */
   source: string;
-  /** The image is named `ebb.local/<namespace>/<name>`. */
+  /** The image is named `ebb.local/<namespace>/<name>:latest`. */
   name: string;
   namespace: string;
   content: ContentStore;
@@ -121,7 +122,7 @@ async function fromDockerfile(build: Build, file: string): Promise<Omit<BuiltIma
   const { layers } = JSON.parse((await build.content.read(manifest.digest)).toString()) as {
     layers: { size: number }[];
   };
-  await build.content.tag(build.name, manifest);
+  await build.content.tag(canonicalName(parseReference(build.name)), manifest);
   const sizeBytes = layers.reduce((sum, layer) => sum + layer.size, 0);
   return { reference: `${build.name}@${manifest.digest}`, digest: manifest.digest, sizeBytes };
 }

@@ -19,6 +19,9 @@ const shellWords = new Set(
   ),
 );
 
+/** Commands whose end is a word of its own, which `exec` must not come before. */
+const compound = /(^|[;&]\s*)(if|for|while|until|case|function)\s/;
+
 /** The words of a command that needs no shell (quotes are taken off), or undefined. */
 export function simpleWords(text: string): string[] | undefined {
   const words: string[] = [];
@@ -47,7 +50,7 @@ export function simpleWords(text: string): string[] | undefined {
 }
 
 function withExec(text: string): string {
-  const cut = lastSeparator(text);
+  const cut = compound.test(text) ? undefined : lastSeparator(text);
   if (cut === undefined) return text;
   const before = text.slice(0, cut);
   const last = text.slice(cut).trimStart();

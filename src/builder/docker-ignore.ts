@@ -1,3 +1,5 @@
+import { EbbError } from '../platform/errors.ts';
+
 /** A parsed .dockerignore. */
 export interface DockerIgnore {
   /** 'included' only when a `!` pattern said so; undefined when no pattern matches. Folders may end in `/`. */
@@ -55,15 +57,14 @@ function parse(line: string): Pattern[] {
   }
   if (clean.length === 0) return [];
   const firstWild = clean.findIndex((part) => /[*?[\\]/.test(part));
-  return [
-    {
-      negated,
-      // "(?:/.*)?": everything below a match matches too.
-      regex: new RegExp(`^${clean.map((part, i) => component(part, i === clean.length - 1)).join('')}(?:/.*)?$`, 's'),
-      literal: firstWild < 0 ? clean : clean.slice(0, firstWild),
-      wildcard: firstWild >= 0,
-    },
-  ];
+  const source = clean.map((part, i) => component(part, i === clean.length - 1)).join('');
+  const literal = firstWild < 0 ? clean : clean.slice(0, firstWild);
+  try {
+    // "(?:/.*)?": everything below a match matches too.
+    return [{ negated, regex: new RegExp(`^${source}(?:/.*)?$`, 's'), literal, wildcard: firstWild >= 0 }];
+  } catch (cause) {
+    throw new EbbError('BadIgnoreFile', 422, `.dockerignore: the pattern "${line}" cannot be understood`, { cause });
+  }
 }
 
 /** One component as a regular expression, with the slash after it unless it is the last. */

@@ -56,14 +56,7 @@ export async function buildDockerfile(options: {
       ...['bud', '--isolation', 'chroot', '--format', 'oci', '--timestamp', '0', '--signature-policy', policy],
       ...['--file', join(root, file), '--tag', 'localhost/built', root],
     ]);
-    await run([
-      'push',
-      '--signature-policy',
-      policy,
-      '--disable-compression',
-      'localhost/built',
-      `oci:${layout}:built`,
-    ]);
+    await run(['push', '--signature-policy', policy, 'localhost/built', `oci:${layout}:built`]);
     return await importLayout(layout, options.content);
   } finally {
     await removeStore(folder);

@@ -89,13 +89,12 @@ function decoded(rawPath) {
   } catch {
     return undefined; // a lone % or bytes that are no UTF-8
   }
-  const bad = !path.startsWith('/') || path.includes('\0') || path.includes('\\') || path.split('/').includes('..');
-  return bad ? undefined : path;
+  return path.startsWith('/') && !path.includes('\0') ? path : undefined;
 }
 
-/** Dot files are the tools' own business, except what RFC 8615 puts under .well-known. */
+/** Dot files are the tools' own business, except what RFC 8615 puts under .well-known; `..` is never followed. */
 function hidden(path) {
-  return path.split('/').some((part) => part.startsWith('.') && part !== '.well-known' && part !== '.');
+  return path.split('/').some((part) => part.startsWith('.') && part !== '.well-known');
 }
 
 /** The file and where it really is; undefined when it is missing or a link leads out of the site. */

@@ -13,7 +13,7 @@ export type StoreChange =
   | { do: 'create'; object: ServingObject; by: ServingObject }
   | { do: 'update'; object: ServingObject }
   | { do: 'update-status'; object: ServingObject }
-  | { do: 'delete'; object: ServingObject; because: string }
+  | { do: 'delete'; object: ServingObject }
   | { do: 'event'; about: ServingObject; type: EventRecord['type']; reason: string; message: string };
 
 export interface Caches {

@@ -35,7 +35,7 @@ export function planConfiguration(seen: ConfigurationObservation): StoreChange[]
         'RevisionFailed',
         `Revision creation failed with message: revisions.serving.knative.dev "${name}" already exists.`,
       )
-    : verdictOn(name, created, before, latestReady);
+    : verdictOn(configuration, name, created, latestReady);
 
   const latestCreated = conflict ? configuration.status?.latestCreatedRevisionName : name;
   const status: Configuration['status'] = {
@@ -102,9 +102,9 @@ function latestReadyOf(seen: ConfigurationObservation, created: Revision | undef
 }
 
 function verdictOn(
+  configuration: Configuration,
   name: string,
   created: Revision | undefined,
-  before: string | undefined,
   latestReady: string | undefined,
 ): Verdict {
   const ready = conditionOf(created, 'Ready');
@@ -115,8 +115,12 @@ function verdictOn(
       `Revision "${name}" failed with message: ${(ready.message ?? ready.reason ?? '').replace(/\.$/, '')}.`,
     );
   }
-  if (created && before !== undefined && latestReady === undefined) {
-    return no('RevisionDeleted', `Revision "${before}" was deleted.`);
+  if (latestReady === undefined) {
+    const before = configuration.status?.latestReadyRevisionName;
+    const stored = conditionOf(configuration, 'Ready');
+    if (before !== undefined) return no('RevisionDeleted', `Revision "${before}" was deleted.`);
+    // Until another one is ready, that remains the reason why nothing is served.
+    if (stored?.reason === 'RevisionDeleted') return propagated(stored);
   }
   return ready ? propagated(ready) : unknown('Deploying', `Revision "${name}" has just been created.`);
 }

@@ -24,7 +24,7 @@ export async function reconcileConfiguration(context: Context, key: string): Pro
 
   const { latestCreatedRevisionName, latestReadyRevisionName } = configuration.status ?? {};
   const gc = planGc(revisions, [latestCreatedRevisionName, latestReadyRevisionName], nowMs);
-  const deletions = gc.remove.map((object): StoreChange => ({ do: 'delete', object, because: 'not needed any more' }));
+  const deletions = gc.remove.map((object): StoreChange => ({ do: 'delete', object }));
   await carryOut([...changes, ...deletions], context);
   return gc.nextAtMs === undefined ? undefined : Math.min(longestDelayMs, gc.nextAtMs - nowMs + 1);
 }

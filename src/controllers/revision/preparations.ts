@@ -28,7 +28,6 @@ const progressEveryMs = 1000;
 
 interface Entry {
   key: string;
-  revision: Revision;
   abort: AbortController;
   preparation: Preparation;
   failures: number;
@@ -45,22 +44,22 @@ export function createPreparations(deps: {
 }): Preparations {
   const { clock } = deps;
   const entries = new Map<string, Entry>();
-  const waiting: Entry[] = [];
+  const waiting: { entry: Entry; revision: Revision }[] = [];
   const running = new Set<Promise<void>>();
   let closed = false;
 
-  function enqueue(entry: Entry): void {
+  function enqueue(entry: Entry, revision: Revision): void {
     entry.retry = undefined;
-    waiting.push(entry);
+    waiting.push({ entry, revision });
     next();
   }
 
   function next(): void {
     while (!closed && running.size < parallel) {
-      const entry = waiting.shift();
-      if (!entry) return;
-      if (entry.abort.signal.aborted) continue;
-      const work = attempt(entry).finally(() => {
+      const job = waiting.shift();
+      if (!job) return;
+      if (job.entry.abort.signal.aborted) continue;
+      const work = attempt(job.entry, job.revision).finally(() => {
         running.delete(work);
         next();
       });
@@ -68,8 +67,8 @@ export function createPreparations(deps: {
     }
   }
 
-  async function attempt(entry: Entry): Promise<void> {
-    const { key, revision, abort } = entry;
+  async function attempt(entry: Entry, revision: Revision): Promise<void> {
+    const { key, abort } = entry;
     let preparation: Preparation;
     try {
       const { images } = await deps.runtime.prepare(revision, {
@@ -84,7 +83,7 @@ export function createPreparations(deps: {
       const retryMs = Math.min(lastRetryMs, firstRetryMs * 2 ** Math.min(entry.failures++, 20));
       const code = error instanceof EbbError ? error.code : undefined;
       deps.logger.warn({ revision: key, code, error: messageOf(error), retryMs }, 'cannot prepare revision');
-      entry.retry = clock.after(retryMs, () => enqueue(entry));
+      entry.retry = clock.after(retryMs, () => enqueue(entry, revision));
     }
     if (!abort.signal.aborted) set(entry, preparation);
   }
@@ -108,7 +107,6 @@ export function createPreparations(deps: {
       if (entries.has(key) || closed) return;
       const entry: Entry = {
         key,
-        revision,
         abort: new AbortController(),
         preparation: { state: 'preparing', progress: undefined },
         failures: 0,
@@ -116,7 +114,7 @@ export function createPreparations(deps: {
         retry: undefined,
       };
       entries.set(key, entry);
-      enqueue(entry);
+      enqueue(entry, revision);
     },
     forget(key) {
       const entry = entries.get(key);

@@ -21,6 +21,8 @@ interface Known {
 /** Replicas come and go faster than anyone reads; a ready revision's status follows at this pace. */
 const settledStatusMs = 500;
 const retireRetryMs = 5000;
+/** Longest that a timer can be set ahead; the deadline is looked at again then. */
+const longestDelayMs = 24 * 3_600_000;
 /** Knative's `progress-deadline`. */
 const defaultDeadlineMs = 600_000;
 
@@ -116,7 +118,7 @@ export function createRevisionReconciler(
     }
     await carryOut(writes, context);
     const undecided = entry.deployed !== undefined && !entry.deployed.initialDone && leftMs > 0;
-    return undecided ? leftMs : undefined;
+    return undecided ? Math.min(leftMs, longestDelayMs) : undefined;
   }
 
   return {

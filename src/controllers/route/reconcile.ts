@@ -8,7 +8,10 @@ import { ownerOfLabel, planRoute } from './plan.ts';
 export async function reconcileRoute(context: Context, key: string): Promise<undefined> {
   const { caches, clock, publisher } = context;
   const route = caches.Route.at(key);
-  if (!route) return publisher.publish(key, []) as undefined;
+  if (!route) {
+    publisher.publish(key, []);
+    return;
+  }
   if (route.metadata.deletionTimestamp) return;
   const namespace = route.metadata.namespace ?? '';
   const { changes, hosts } = planRoute({

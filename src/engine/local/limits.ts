@@ -1,0 +1,34 @@
+import { EbbError } from '../../platform/errors.ts';
+import type { Container } from '../../resources/index.ts';
+import { parseQuantity } from './quantity.ts';
+
+export interface Limits {
+  memoryBytes: number;
+  /** Thousandths of a CPU; undefined is no quota. */
+  cpuMillis: number | undefined;
+  pids: number;
+}
+
+const defaultMemoryBytes = 512 * 2 ** 20;
+const defaultPids = 1024;
+/** Below this neither runc nor a process gets as far as its first instruction. */
+const leastMemoryBytes = 6 * 2 ** 20;
+
+/** What a container may use at most. Throws EbbError InvalidQuantity, MemoryLimitTooSmall. */
+export function limitsOf(container: Container): Limits {
+  const limits = container.resources?.limits ?? {};
+  const memory = limits['memory'];
+  const cpu = limits['cpu'];
+  const memoryBytes =
+    memory === undefined ? defaultMemoryBytes : Math.floor(parseQuantity(memory, 'resources.limits.memory'));
+  if (memoryBytes < leastMemoryBytes)
+    throw new EbbError(
+      'MemoryLimitTooSmall',
+      422,
+      `resources.limits.memory is ${memory}; nothing starts in less than 6Mi`,
+    );
+  // The kernel refuses quotas under 1 ms in its 100 ms period.
+  const cpuMillis =
+    cpu === undefined ? undefined : Math.max(10, Math.round(parseQuantity(cpu, 'resources.limits.cpu') * 1000));
+  return { memoryBytes, cpuMillis, pids: defaultPids };
+}

@@ -49,14 +49,16 @@ export function parseManifest(bytes: Uint8Array, mediaType?: string): Manifest {
     throw corrupt('manifest', `schemaVersion ${JSON.stringify(document['schemaVersion'])} is not supported, only 2 is`);
   }
   const own = optional(document, 'mediaType', isString, 'manifest');
-  const type = own ?? bareType(mediaType);
+  const sent = bareType(mediaType);
+  // Static file servers say application/json or the like, which says nothing.
+  const type = own ?? (isKnown(sent) ? sent : undefined);
   const isIndex = 'manifests' in document;
   // One document that is both would be an image to one reader and an index to another (CVE-2021-41190).
   if (isIndex && ('layers' in document || 'config' in document)) {
     throw corrupt('manifest', 'it has both "manifests" and "layers" or "config"');
   }
-  if (own !== undefined && isKnown(bareType(mediaType)) && own !== bareType(mediaType)) {
-    throw corrupt('manifest', `its mediaType is "${own}", but it was sent as "${bareType(mediaType)}"`);
+  if (own !== undefined && isKnown(sent) && own !== sent) {
+    throw corrupt('manifest', `its mediaType is "${own}", but it was sent as "${sent}"`);
   }
   if (isIndex) {
     if (type !== undefined && type !== mediaTypes.ociIndex && type !== mediaTypes.dockerList) {
@@ -78,6 +80,13 @@ export function parseManifest(bytes: Uint8Array, mediaType?: string): Manifest {
   const encrypted = layers.find((layer) => layer.mediaType.endsWith('+encrypted'));
   if (encrypted) throw corrupt('manifest', `layer ${encrypted.digest} is encrypted, which is not supported`);
   return { kind: 'image', config, layers };
+}
+
+/** What a manifest that has been parsed calls itself; OCI documents need not say. */
+export function mediaTypeOf(bytes: Uint8Array): string {
+  const document = parseJson(bytes, 'manifest');
+  if (isString(document['mediaType'])) return document['mediaType'];
+  return 'manifests' in document ? mediaTypes.ociIndex : mediaTypes.ociManifest;
 }
 
 /**

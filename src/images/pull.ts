@@ -1,7 +1,14 @@
 import { EbbError, messageOf } from '../platform/errors.ts';
 import { wrongPlatform } from './archive.ts';
 import type { ContentStore, Descriptor, Digest, ImageProgress } from './images.ts';
-import { choosePlatform, describePlatforms, largestManifestBytes, parseManifest, type Platform } from './manifest.ts';
+import {
+  choosePlatform,
+  describePlatforms,
+  largestManifestBytes,
+  mediaTypeOf,
+  parseManifest,
+  type Platform,
+} from './manifest.ts';
 import { formatReference, type Reference } from './reference.ts';
 import type { RegistryClient } from './registry.ts';
 
@@ -80,8 +87,7 @@ async function fetchManifest(
     const parsed = parseManifest(answer.bytes, answer.mediaType);
     if (parsed.kind === 'image') {
       const stored = await parts.content.put(answer.bytes);
-      const mediaType = (JSON.parse(answer.bytes.toString('utf8')) as { mediaType?: string }).mediaType;
-      const manifest = { mediaType: mediaType ?? answer.mediaType.split(';')[0]?.trim() ?? '', ...stored };
+      const manifest = { mediaType: mediaTypeOf(answer.bytes), ...stored };
       return { manifest, config: parsed.config, layers: parsed.layers };
     }
     const chosen = choosePlatform(parsed.manifests, parts.platform);

@@ -293,7 +293,8 @@ export function imageNotFound(reference: Reference, why: string): EbbError {
 /** `pushed tags are 2, 3`. */
 export function listTags(kind: string, tags: readonly string[]): string {
   if (tags.length === 0) return `there are no ${kind} tags`;
-  const shown = tags.slice(0, tagsShown).join(', ');
+  const sorted = tags.toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+  const shown = sorted.slice(0, tagsShown).join(', ');
   return `${kind} tags are ${shown}${tags.length > tagsShown ? ` and ${tags.length - tagsShown} more` : ''}`;
 }
 

@@ -13,7 +13,14 @@ import { chainIds, fitLayers } from './fit.ts';
 import { defaultHttpLimits, type HttpLimits } from './http.ts';
 import type { Descriptor, Digest, ImageConfig, ImageProgress, ImageStore, LocalImage } from './images.ts';
 import { openLayerStore, type Layer, type LayerStore } from './layer.ts';
-import { describePlatform, machinePlatform, parseConfig, parseManifest, type Platform } from './manifest.ts';
+import {
+  describePlatform,
+  machinePlatform,
+  mediaTypeOf,
+  parseConfig,
+  parseManifest,
+  type Platform,
+} from './manifest.ts';
 import { eachInParallel, pullImage } from './pull.ts';
 import {
   canonicalName,
@@ -179,12 +186,14 @@ class Store implements ImageStore {
   /** The image manifest that a reference stands for here, if any. */
   async #lookUp(reference: Reference): Promise<Descriptor | undefined> {
     const named = await this.content.resolve(canonicalName(reference));
-    const { digest } = reference;
-    const found =
-      named ?? (digest && (await this.content.has(digest)) ? { mediaType: '', digest, size: 0 } : undefined);
-    if (!found || !(await this.content.has(found.digest))) return undefined;
-    const bytes = await this.content.read(found.digest);
-    return await throughIndex(this.content, { ...found, size: bytes.length }, this.#platform);
+    const digest = named?.digest ?? reference.digest;
+    if (!digest || !(await this.content.has(digest))) return undefined;
+    const bytes = await this.content.read(digest);
+    return await throughIndex(
+      this.content,
+      { mediaType: mediaTypeOf(bytes), digest, size: bytes.length },
+      this.#platform,
+    );
   }
 
   async #isComplete(manifest: Descriptor): Promise<boolean> {

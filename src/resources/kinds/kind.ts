@@ -41,6 +41,8 @@ export interface Kind {
   validate(object: KubeObject, previous: KubeObject | undefined): FieldError[];
   /** Adds what is worked out rather than stored, when the object is shown. */
   present?(object: KubeObject): KubeObject;
+  /** Names that always exist: made when the server starts, refused to be deleted. */
+  permanent?: readonly string[];
   /** Whether the server notes who made and last changed the spec (Knative's creator and lastModifier annotations). */
   stampsUser: boolean;
 }

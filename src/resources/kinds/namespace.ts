@@ -1,5 +1,4 @@
 import { Type } from 'typebox';
-import { generic } from '../field-error.ts';
 import { typeMeta, type KubeObject } from '../meta.ts';
 import { text } from '../schema.ts';
 import { validateMetadata } from '../validation/metadata.ts';
@@ -20,9 +19,6 @@ const Namespace = Type.Object(
   },
   { description: 'A room of its own for names; deleting it deletes what is in it.' },
 );
-
-/** Names that clients take for granted. */
-const permanent = new Set(['default']);
 
 /** core/v1 Namespace. */
 export const namespaceKind: Kind = {
@@ -48,12 +44,9 @@ export const namespaceKind: Kind = {
       labels: { ...object.metadata.labels, 'kubernetes.io/metadata.name': object.metadata.name },
     },
   }),
-  validate: (object) => [
-    ...validateMetadata(object.metadata, 'dns1123-label'),
-    ...(permanent.has(object.metadata.name) && object.metadata.deletionTimestamp !== undefined
-      ? [generic(`namespace "${object.metadata.name}" cannot be deleted`, 'metadata.name')]
-      : []),
-  ],
+  validate: (object) => validateMetadata(object.metadata, 'dns1123-label'),
+  // Clients take it for granted.
+  permanent: ['default'],
   fields: (object) => ({ 'status.phase': phaseOf(object) }),
   present: (object) => Object.assign({}, object, { status: { phase: phaseOf(object) } }),
   stampsUser: false,

@@ -1,0 +1,196 @@
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../platform/clock.ts';
+import { EbbError } from '../platform/errors.ts';
+import { checkShape, type Kind } from '../resources/api.ts';
+import type { KubeObject } from '../resources/index.ts';
+import {
+  born,
+  checkPreconditions,
+  describeKey,
+  statusUpdated,
+  updated,
+  type StoredObject,
+} from '../store/lifecycle.ts';
+import type { DeleteOptions, ObjectKey, ResourceStore } from '../store/store.ts';
+import { admit, type Admitted, type FieldValidation } from './admission.ts';
+import type { Patch } from './patch.ts';
+import { badRequest, detailsOf, notFound, resourceName } from './status.ts';
+
+export interface Target {
+  namespace: string | undefined;
+  name: string;
+}
+
+export interface WriteOptions {
+  user: string;
+  /** Everything but the storing. */
+  dryRun: boolean;
+  fieldValidation: FieldValidation;
+}
+
+export interface Writer {
+  create(target: Target, body: Record<string, unknown>, options: WriteOptions): Promise<Admitted>;
+  replace(target: Target, body: Record<string, unknown>, options: WriteOptions): Promise<Admitted>;
+  patch(target: Target, patch: Patch, options: WriteOptions): Promise<Admitted>;
+  replaceStatus(target: Target, body: Record<string, unknown>, options: WriteOptions): Promise<Admitted>;
+  patchStatus(target: Target, patch: Patch, options: WriteOptions): Promise<Admitted>;
+  /** Returns the object as it was. */
+  remove(target: Target, how: DeleteOptions, dryRun: boolean): Promise<KubeObject>;
+}
+
+/** A patch without a version of its own is tried again on the newest object so often (Kubernetes: 5). */
+const patchAttempts = 5;
+
+/** Generated names: letters and digits that make no words and are not confused (apimachinery, util/rand). */
+const nameAlphabet = 'bcdfghjklmnpqrstvwxz2456789';
+
+/** The writes of one kind: admission, then the store, with errors in Kubernetes' words. */
+export function createWriter(kind: Kind, store: ResourceStore, clock: Clock): Writer {
+  const keyOf = ({ namespace, name }: Target): ObjectKey => ({ group: kind.group, kind: kind.kind, namespace, name });
+
+  async function mustGet(target: Target): Promise<StoredObject> {
+    const object = await store.get(keyOf(target));
+    if (!object) throw notFound(kind, target.name);
+    return object as StoredObject;
+  }
+
+  async function namespaceMustExist(namespace: string | undefined): Promise<void> {
+    if (namespace === undefined) return;
+    if (await store.get({ group: '', kind: 'Namespace', namespace: undefined, name: namespace })) return;
+    const details = { name: namespace, kind: 'namespaces' };
+    throw new EbbError('NotFound', 404, `namespaces "${namespace}" not found`, { details });
+  }
+
+  /** The store speaks of `Service.serving.knative.dev "a" in namespace "b"`, clients of `services.serving.knative.dev "a"`. */
+  async function worded<T>(target: Target, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof EbbError)) throw error;
+      const message = error.message.replace(describeKey(keyOf(target)), `${resourceName(kind)} "${target.name}"`);
+      const details = { ...error.details, ...detailsOf(kind, target.name) };
+      throw new EbbError(error.code, error.status, message, { cause: error, details });
+    }
+  }
+
+  async function createOnce(target: Target, body: Record<string, unknown>, options: WriteOptions): Promise<Admitted> {
+    const { dryRun, ...rest } = options;
+    const admitted = admit({ kind, namespace: target.namespace, name: undefined, body, previous: undefined, ...rest });
+    const named = { ...target, name: admitted.object.metadata.name };
+    await namespaceMustExist(target.namespace);
+    return worded(named, async () => {
+      if (!dryRun) return { ...admitted, object: await store.create(forgetVersion(admitted.object)) };
+      if (await store.get(keyOf(named)))
+        throw new EbbError('AlreadyExists', 409, `${describeKey(keyOf(named))} already exists`);
+      return { ...admitted, object: born(admitted.object as StoredObject, randomUid(), clock.now()) };
+    });
+  }
+
+  async function update(
+    target: Target,
+    previous: StoredObject,
+    body: Record<string, unknown>,
+    { dryRun, ...rest }: WriteOptions,
+  ): Promise<Admitted> {
+    const admitted = admit({ kind, namespace: target.namespace, name: target.name, body, previous, ...rest });
+    const object = admitted.object as StoredObject;
+    return worded(target, async () => ({
+      ...admitted,
+      object: dryRun ? updated(previous, object) : await store.update(object),
+    }));
+  }
+
+  async function updateStatus(
+    target: Target,
+    previous: StoredObject,
+    body: Record<string, unknown>,
+    { dryRun }: WriteOptions,
+  ): Promise<Admitted> {
+    const { resourceVersion, uid } = (body['metadata'] ?? {}) as { resourceVersion?: unknown; uid?: unknown };
+    const next: StoredObject = { ...previous, metadata: { ...previous.metadata }, status: body['status'] };
+    const { value, errors } = checkShape(kind.schema, next);
+    if (errors[0]) throw badRequest(`invalid status: ${errors[0].message}: ${errors[0].paths.join(', ')}`);
+    const object = value as StoredObject;
+    if (typeof resourceVersion === 'string') object.metadata.resourceVersion = resourceVersion;
+    else delete object.metadata.resourceVersion;
+    if (typeof uid === 'string') object.metadata.uid = uid;
+    return worded(target, async () => ({
+      object: dryRun ? statusUpdated(previous, object) : await store.updateStatus(object),
+      warnings: [],
+    }));
+  }
+
+  /** Patches the newest object, again when another write came between, unless the patch itself names a version. */
+  async function patchWith(
+    target: Target,
+    patch: Patch,
+    write: (previous: StoredObject, body: Record<string, unknown>) => Promise<Admitted>,
+  ) {
+    for (let attempt = 1; ; attempt++) {
+      const previous = await mustGet(target);
+      const patched = patch(previous);
+      if (typeof patched !== 'object' || patched === null || Array.isArray(patched))
+        throw badRequest('the patch leaves no object');
+      try {
+        return await write(previous, patched as Record<string, unknown>);
+      } catch (error) {
+        const conflict = error instanceof EbbError && error.code === 'Conflict';
+        const { resourceVersion } = ((patched as KubeObject).metadata ?? {}) as { resourceVersion?: unknown };
+        const own = resourceVersion !== previous.metadata.resourceVersion;
+        if (!conflict || own || attempt === patchAttempts) throw error;
+      }
+    }
+  }
+
+  return {
+    async create(target, given, options) {
+      const metadata = given['metadata'] as { name?: unknown; generateName?: unknown } | null | undefined;
+      const prefix = metadata?.generateName;
+      if (typeof prefix !== 'string' || prefix === '' || metadata?.name) return createOnce(target, given, options);
+      for (let attempt = 1; ; attempt++) {
+        const name = prefix.slice(0, 58) + randomSuffix();
+        try {
+          return await createOnce(target, { ...given, metadata: { ...metadata, name } }, options);
+        } catch (error) {
+          const taken = error instanceof EbbError && error.code === 'AlreadyExists';
+          if (!taken || attempt === patchAttempts) throw error;
+        }
+      }
+    },
+    replace: async (target, body, options) => update(target, await mustGet(target), body, options),
+    patch: (target, patch, options) =>
+      patchWith(target, patch, (previous, body) => update(target, previous, body, options)),
+    replaceStatus: async (target, body, options) => updateStatus(target, await mustGet(target), body, options),
+    patchStatus: (target, patch, options) =>
+      patchWith(target, patch, (previous, body) => updateStatus(target, previous, body, options)),
+    async remove(target, how, dryRun) {
+      const before = await mustGet(target);
+      if (kind.permanent?.includes(target.name)) {
+        throw new EbbError(
+          'Forbidden',
+          403,
+          `${resourceName(kind)} "${target.name}" is forbidden: it may not be deleted`,
+        );
+      }
+      await worded(target, async () => {
+        if (dryRun) checkPreconditions(before, how.uid, how.resourceVersion);
+        else await store.delete(keyOf(target), how);
+      });
+      return before;
+    },
+  };
+}
+
+/** A new object has no version yet; Kubernetes refuses one, kubectl never sends it, exported manifests often hold it. */
+function forgetVersion(object: KubeObject): KubeObject {
+  const { resourceVersion: _version, uid: _uid, ...metadata } = object.metadata;
+  return { ...object, metadata };
+}
+
+function randomSuffix(): string {
+  return [...randomBytes(5)].map((byte) => nameAlphabet[byte % nameAlphabet.length]).join('');
+}
+
+function randomUid(): string {
+  return crypto.randomUUID();
+}

@@ -168,6 +168,7 @@ print(json.dumps({
     const source = join(dir, 'dockerfile');
     await mkdir(source);
     await writeFile(join(source, 'Dockerfile'), 'FROM scratch\nCOPY hello.txt /\nUSER 7\nENTRYPOINT ["/nothing"]\n');
+    await writeFile(join(source, '.dockerignore'), 'Dockerfile\n');
     await writeFile(join(source, 'hello.txt'), 'hello\n');
     const built = await build(source);
     assert.equal(built.detected, 'dockerfile');

@@ -68,6 +68,7 @@ export async function nodeTree(node: string, system: Tree, notes: (message: stri
   const tree = new Tree();
   const host = new HostFiles(tree);
   await host.addAs('/usr/local/bin/node', node);
+  tree.symlink('/usr/bin/node', '/usr/local/bin/node'); // where `#!` lines may look
   // Distributions build Node with some of its own modules kept outside of the binary.
   if (node === process.execPath) {
     for (const value of Object.values(process.config.variables)) {

@@ -97,7 +97,8 @@ describe('buildImage', () => {
     const spawner = new Commands();
     spawner.act = async (_command, _args, options) => {
       await mkdir(join(options?.cwd ?? '', 'node_modules/x'), { recursive: true });
-      await writeFile(join(options?.cwd ?? '', 'node_modules/x/index.js'), 'x');
+      // Enough that storing them takes a while: they must not be removed before.
+      for (let i = 0; i < 300; i++) await writeFile(join(options?.cwd ?? '', `node_modules/x/${i}.js`), 'x');
       return {};
     };
     const one = await look((await build(await folder(files), { spawner })).digest);
@@ -171,7 +172,18 @@ describe('buildImage', () => {
     assert.deepEqual(await readdir(join(dir, 'cache', 'scratch')), []);
   });
 
-  it('refuses a program that the machine does not have', async () => {
+  it('says how to get buildah, also for a Dockerfile that Docker itself should not see', async () => {
+    const source = await folder({ Dockerfile: 'FROM scratch', '.dockerignore': 'Dockerfile', 'server.js': '' });
+    const spawner = new Commands();
+    spawner.act = () => Promise.resolve({ code: 125, stderr: 'Error: no such stage\n' });
+    // Whichever this machine has: the command's own words, or how to get the command.
+    await assert.rejects(build(source, { spawner }), /Dockerfile: Error: no such stage$|apt install buildah/);
+    assert.deepEqual(await readdir(join(dir, 'cache', 'scratch')), []);
+  });
+
+  it('refuses a program that the machine does not have or that needs more than itself', async () => {
+    await assert.rejects(build(await folder({ Procfile: 'web: ruby x.rb' })), { code: 'InterpreterUnsupported' });
+
     await assert.rejects(build(await folder({ Procfile: 'web: no-such-program x' })), {
       code: 'InterpreterMissing',
       message: /no-such-program/,

@@ -16,7 +16,7 @@ import {
   programsTree,
   systemTree,
 } from './base-layers.ts';
-import { detect, filesToRead, type Detected } from './detect.ts';
+import { detect, dockerfiles, filesToRead, type Detected } from './detect.ts';
 import { buildDockerfile } from './dockerfile.ts';
 import { toolEnvironment } from './environment.ts';
 import { openLayerCache } from './layer-cache.ts';
@@ -24,8 +24,12 @@ import { storeLayer } from './layer.ts';
 import { installNodePackages, nodeDependencies, type NodeDependencies } from './node-dependencies.ts';
 import { findPython, pythonTree, type Python } from './python-base.ts';
 import { installPythonPackages, pythonDependencies, pythonPackages } from './python-dependencies.ts';
-import { readSmall, readSource, type Source, type SourceLimits } from './source.ts';
+import { firstPresent, readSmall, readSource, type Source, type SourceLimits } from './source.ts';
+import { boundCache, scratchFolder, sweepScratch } from './scratch.ts';
 import type { Tree } from './tree.ts';
+
+/** What npm and pip may keep of downloads, each. */
+const maxDownloadBytes = 2 * 1024 ** 3;
 
 export interface BuildOptions {
   /** Absolute path of the source folder: a private copy that nobody else writes to. Nothing in it is run or changed. */
@@ -89,6 +93,8 @@ interface Build extends BuildOptions {
 }
 
 async function prepare(options: BuildOptions): Promise<Build> {
+  const scratch = join(options.cacheDir, 'scratch');
+  await sweepScratch(scratch, options.clock.now());
   const root = await realpath(options.source);
   const progress = (message: string) => options.onProgress?.({ message });
   const texts = new Map<string, string>();
@@ -96,6 +102,7 @@ async function prepare(options: BuildOptions): Promise<Build> {
     const text = await readSmall(root, path, path === 'start' ? 4096 : undefined);
     if (text !== undefined) texts.set(path, text);
   }
+  const dockerfile = await firstPresent(root, dockerfiles);
   const nodePackages = await nodeDependencies(root);
   const { signal, limits } = options;
   const files = await readSource({
@@ -109,10 +116,11 @@ async function prepare(options: BuildOptions): Promise<Build> {
     root,
     env: toolEnvironment(options.env ?? process.env),
     node: options.node ?? process.execPath,
-    scratch: join(options.cacheDir, 'scratch'),
+    scratch,
     nodePackages,
     files,
-    detected: detect(files),
+    // It may well be listed in the .dockerignore: it need not be in the image.
+    detected: dockerfile ? { kind: 'dockerfile', file: dockerfile } : detect(files),
     progress,
   };
 }
@@ -201,10 +209,16 @@ async function nodePackagesLayer(build: Build, layer: Layered): Promise<NewLayer
     build.progress(
       nodePackages.locked
         ? 'installing npm packages from the lockfile'
-        : 'installing npm packages without a lockfile: versions are chosen now (commit a package-lock.json to fix them)',
+        : 'installing npm packages without a package-lock.json: versions are chosen now; commit one to fix them',
     );
-    const installed = await installNodePackages(nodePackages, { ...build, npmCache: join(build.cacheDir, 'npm') });
-    return storeAndDispose(content, installed, signal);
+    const npmCache = join(build.cacheDir, 'npm');
+    await boundCache(npmCache, maxDownloadBytes, build.scratch);
+    await using folder = await scratchFolder(build.scratch, 'npm');
+    return await storeLayer(
+      content,
+      await installNodePackages(nodePackages, { ...build, folder: folder.path, npmCache }),
+      signal,
+    );
   });
 }
 
@@ -213,25 +227,26 @@ async function pythonPackagesLayer(build: Build, python: Python, layer: Layered)
   if (!wanted) return undefined;
   return layer(['python-packages', python.executable, python.version, process.arch, wanted.key], async () => {
     build.progress('installing Python packages from requirements.txt');
-    const installed = await installPythonPackages(wanted, python, { ...build, pipCache: join(build.cacheDir, 'pip') });
-    return storeAndDispose(build.content, installed, build.signal);
+    const pipCache = join(build.cacheDir, 'pip');
+    await boundCache(pipCache, maxDownloadBytes, build.scratch);
+    await using folder = await scratchFolder(build.scratch, 'pip');
+    const tree = await installPythonPackages(wanted, python, { ...build, folder: folder.path, pipCache });
+    return await storeLayer(build.content, tree, build.signal);
   });
 }
 
-async function storeAndDispose(
-  content: ContentStore,
-  installed: { tree: Tree; dispose: () => Promise<void> },
-  signal: AbortSignal | undefined,
-): Promise<NewLayer> {
-  try {
-    return await storeLayer(content, installed.tree, signal);
-  } finally {
-    await installed.dispose();
-  }
-}
+/** Programs that are nothing without files that no ELF header names. */
+const needMore = new Set(['bundle', 'dotnet', 'erl', 'java', 'npm', 'npx', 'perl', 'php', 'pnpm', 'R', 'ruby', 'yarn']);
 
 async function locate(program: string, env: Record<string, string>): Promise<string> {
   if (program.startsWith('/')) return program;
+  if (needMore.has(program)) {
+    throw new EbbError(
+      'InterpreterUnsupported',
+      422,
+      `the app is started by ${program}, whose own libraries Ebb does not gather: use a Dockerfile`,
+    );
+  }
   const path = await findProgram(program, env['PATH'] ?? '');
   if (path) return path;
   throw new EbbError(

@@ -1,11 +1,22 @@
+import { EbbError } from '../platform/errors.ts';
+
+const maxLength = 8192;
+
 /**
  * How to start a command line of a Procfile or package.json: as it is when it needs no shell, else through `sh -c`.
  *
  * Where the shell has nothing left to do after the last command, `exec` makes that command take its place, so that it
- * is the one that gets SIGTERM.
+ * is the one that gets SIGTERM. Throws EbbError BadCommand.
  */
 export function argvOf(line: string): string[] {
   const text = line.trim();
+  if (text.length > maxLength || text.includes('\0')) {
+    throw new EbbError(
+      'BadCommand',
+      422,
+      `the command "${text.slice(0, 60)}..." has more than ${maxLength} characters or a NUL: put it into a script`,
+    );
+  }
   return simpleWords(text) ?? ['/bin/sh', '-c', withExec(text)];
 }
 

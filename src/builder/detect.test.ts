@@ -36,6 +36,11 @@ describe('detect', () => {
       { Procfile: 'web: ruby x.rb' },
       { kind: 'procfile', argv: ['ruby', 'x.rb'], runtimes: [], programs: ['ruby'] },
     ],
+    [
+      'Procfile with npm',
+      { Procfile: 'web: npm start', ...pkg({ scripts: { start: 'node a.js' } }) },
+      { kind: 'procfile', argv: ['node', 'a.js'], runtimes: ['node'], programs: [] },
+    ],
     ['start', { start: '#!/bin/sh\n' }, { kind: 'start', argv: ['./start'], runtimes: [], programs: [] }, ['start']],
     [
       'start in Node',

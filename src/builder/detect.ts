@@ -57,22 +57,28 @@ export function detect(listing: Listing): Detected {
   );
 }
 
+/** The names of the files that buildah builds, in the order in which they are looked for. */
+export const dockerfiles = ['Dockerfile', 'Containerfile'];
+
 function dockerfile({ paths }: Listing): Detected | undefined {
-  const file = ['Dockerfile', 'Containerfile'].find((name) => paths.has(name));
+  const file = dockerfiles.find((name) => paths.has(name));
   return file ? { kind: 'dockerfile', file } : undefined;
 }
 
 function procfile(listing: Listing): Detected | undefined {
   const text = listing.text('Procfile');
   if (text === undefined) return undefined;
-  const web = /^web[ \t]*:[ \t]*(\S.*)$/m.exec(text)?.[1];
-  if (!web) {
+  const line = /^web[ \t]*:[ \t]*(\S.*)$/m.exec(text)?.[1];
+  if (!line) {
     throw new EbbError(
       'BadProcfile',
       422,
       'the Procfile has no "web:" line: add one with the command that serves on $PORT',
     );
   }
+  // `web: npm start` is common, and images have no npm.
+  const manifest = listing.text('package.json');
+  const web = script({ ...(manifest === undefined ? {} : parsePackage(manifest).scripts), web: line }, 'web') ?? line;
   const argv = argvOf(web);
   const first = simpleWords(web)?.[0];
   const runtimes = runtimesOf(listing, first);

@@ -1,16 +1,17 @@
 import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ContentStore, Descriptor, Digest } from '../images/images.ts';
 import { EbbError } from '../platform/errors.ts';
 import type { Spawner } from '../platform/spawn.ts';
 import { findProgram } from './base-layers.ts';
+import { scratchFolder } from './scratch.ts';
 
 const buildTimeoutMs = 30 * 60_000;
 
 /**
  * Builds `file` of the folder `root` with buildah, in a private store that is removed afterwards, and brings the result
- * into `content`. Returns its manifest. Throws EbbError BuildahMissing, DockerfileFailed.
+ * into `content`. buildah reads .dockerignore itself. Returns its manifest. Throws EbbError BuildahMissing, DockerfileFailed.
  */
 export async function buildDockerfile(options: {
   root: string;
@@ -30,37 +31,33 @@ export async function buildDockerfile(options: {
       `the folder has a ${file}, which buildah builds, and buildah is not on this machine: install it (apt install buildah), or build the image elsewhere and deploy it with --image`,
     );
   }
-  await mkdir(options.scratch, { recursive: true });
-  const folder = await mkdtemp(join(options.scratch, 'buildah-'));
-  try {
-    const policy = join(folder, 'policy.json');
-    await writeFile(policy, JSON.stringify({ default: [{ type: 'insecureAcceptAnything' }] }));
-    const global = [
-      ...['--root', join(folder, 'root'), '--runroot', join(folder, 'run')],
-      ...['--storage-driver', 'vfs'],
-    ];
-    const run = async (args: string[]): Promise<void> => {
-      const result = await spawner.run(buildah, [...global, ...args], {
-        cwd: folder,
-        env: { ...env, BUILDAH_ISOLATION: 'chroot', TMPDIR: folder },
-        timeoutMs: buildTimeoutMs,
-        ...(signal ? { signal } : {}),
-      });
-      signal?.throwIfAborted();
-      if (result.code === 0) return;
-      const words = (result.stderr || result.stdout).trim().split('\n').slice(-6).join('; ');
-      throw new EbbError('DockerfileFailed', 422, `buildah could not build the ${file}: ${words.slice(-1500)}`);
-    };
-    const layout = join(folder, 'image');
-    await run([
-      ...['bud', '--isolation', 'chroot', '--format', 'oci', '--timestamp', '0', '--signature-policy', policy],
-      ...['--file', join(root, file), '--tag', 'localhost/built', root],
-    ]);
-    await run(['push', '--signature-policy', policy, 'localhost/built', `oci:${layout}:built`]);
-    return await importLayout(layout, options.content);
-  } finally {
-    await removeStore(folder);
-  }
+  await using scratch = await scratchFolder(options.scratch, 'buildah');
+  const folder = scratch.path;
+  const policy = join(folder, 'policy.json');
+  await writeFile(policy, JSON.stringify({ default: [{ type: 'insecureAcceptAnything' }] }));
+  const global = [
+    ...['--root', join(folder, 'root'), '--runroot', join(folder, 'run')],
+    ...['--storage-driver', 'vfs'],
+  ];
+  const run = async (args: string[]): Promise<void> => {
+    const result = await spawner.run(buildah, [...global, ...args], {
+      cwd: folder,
+      env: { ...env, BUILDAH_ISOLATION: 'chroot', TMPDIR: folder },
+      timeoutMs: buildTimeoutMs,
+      ...(signal ? { signal } : {}),
+    });
+    signal?.throwIfAborted();
+    if (result.code === 0) return;
+    const words = (result.stderr || result.stdout).trim().split('\n').slice(-6).join('; ');
+    throw new EbbError('DockerfileFailed', 422, `buildah could not build the ${file}: ${words.slice(-1500)}`);
+  };
+  const layout = join(folder, 'image');
+  await run([
+    ...['bud', '--isolation', 'chroot', '--format', 'oci', '--timestamp', '0', '--signature-policy', policy],
+    ...['--file', join(root, file), '--tag', 'localhost/built', root],
+  ]);
+  await run(['push', '--signature-policy', policy, 'localhost/built', `oci:${layout}:built`]);
+  return await importLayout(layout, options.content);
 }
 
 /** Copies the one image of the OCI layout `folder` (image-spec, image-layout.md) into the content store. */
@@ -77,11 +74,4 @@ async function importLayout(folder: string, content: ContentStore): Promise<Desc
     if (!(await content.has(digest))) await content.put(createReadStream(pathOf(digest)), { digest, size });
   }
   return manifest;
-}
-
-/** A killed buildah may leave mounts; removing through one would remove this machine's own files. */
-async function removeStore(folder: string): Promise<void> {
-  const mounts = await readFile('/proc/self/mountinfo', 'utf8');
-  if (mounts.includes(` ${folder}/`)) return;
-  await rm(folder, { recursive: true, force: true });
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ContentStore } from '../images/images.ts';
@@ -8,14 +8,12 @@ const maxRecords = 512;
 
 /** Remembers which stored layer was made from which inputs, so that an unchanged layer is made once. */
 export interface LayerCache {
-  /** The layer made for `key` before, if its blob is still here; else what `make` gives, remembered. Equal keys at the same moment are made once. */
+  /** The layer made for `key` before, if its blob is still here; else what `make` gives, remembered. */
   layer(key: readonly string[], make: () => Promise<NewLayer>): Promise<NewLayer>;
 }
 
 /** A {@link LayerCache} with its records in `dir` (one small file a key, the least recently used go first). */
 export function openLayerCache(dir: string, content: ContentStore): LayerCache {
-  const making = new Map<string, Promise<NewLayer>>();
-
   async function lookUp(path: string): Promise<NewLayer | undefined> {
     const text = await readFile(path, 'utf8').catch(() => undefined); // not there yet
     if (text === undefined) return undefined;
@@ -28,7 +26,7 @@ export function openLayerCache(dir: string, content: ContentStore): LayerCache {
 
   async function remember(path: string, layer: NewLayer): Promise<void> {
     await mkdir(dir, { recursive: true });
-    const part = `${path}.${process.pid}.part`;
+    const part = `${path}.${randomUUID()}.part`;
     await writeFile(part, JSON.stringify(layer));
     await rename(part, path);
     await trim(dir);
@@ -38,21 +36,11 @@ export function openLayerCache(dir: string, content: ContentStore): LayerCache {
     async layer(key, make) {
       const id = createHash('sha256').update(JSON.stringify(key)).digest('hex');
       const path = join(dir, `${id}.json`);
-      const running = making.get(id);
-      if (running) return running;
-      const made = (async () => {
-        const known = await lookUp(path);
-        if (known) return known;
-        const layer = await make();
-        await remember(path, layer);
-        return layer;
-      })();
-      making.set(id, made);
-      try {
-        return await made;
-      } finally {
-        making.delete(id);
-      }
+      const known = await lookUp(path);
+      if (known) return known;
+      const layer = await make();
+      await remember(path, layer);
+      return layer;
     },
   };
 }
@@ -67,7 +55,7 @@ function parse(text: string): NewLayer | undefined {
 }
 
 async function trim(dir: string): Promise<void> {
-  const names = (await readdir(dir)).filter((name) => name.endsWith('.json'));
+  const names = await readdir(dir);
   if (names.length <= maxRecords) return;
   const aged = await Promise.all(
     names.map(async (name) => ({ name, at: (await stat(join(dir, name)).catch(() => undefined))?.mtimeMs ?? 0 })),

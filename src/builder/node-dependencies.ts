@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { lstat, mkdir, mkdtemp, readdir, readlink, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readlink, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { EbbError } from '../platform/errors.ts';
 import type { Spawner } from '../platform/spawn.ts';
 import { findProgram } from './base-layers.ts';
-import { readSmall, type ModulesRole } from './source.ts';
+import { firstPresent, readSmall, type ModulesRole } from './source.ts';
 import { Tree } from './tree.ts';
 
 /** What decides which packages a Node app gets. */
@@ -48,48 +48,39 @@ export async function nodeDependencies(root: string): Promise<NodeDependencies> 
 }
 
 /**
- * Installs the packages with npm in a private folder below `scratch` and returns them as a tree below `/app`. The
- * caller removes nothing: `dispose` does, once the tree has been stored.
+ * Installs the packages with npm in the empty `folder` and returns them as a tree below `/app`, whose files stay there.
  *
  * Packages' install scripts do not run (`--ignore-scripts`): they would run on this machine as Ebb's user.
  * Throws EbbError NpmMissing, PackageIndexUnreachable, DependencyInstallFailed.
  */
 export async function installNodePackages(
   dependencies: NodeDependencies,
-  deps: { scratch: string; npmCache: string; env: Record<string, string>; spawner: Spawner; signal?: AbortSignal },
-): Promise<{ tree: Tree; dispose: () => Promise<void> }> {
+  deps: { folder: string; npmCache: string; env: Record<string, string>; spawner: Spawner; signal?: AbortSignal },
+): Promise<Tree> {
   const npm = await findProgram('npm', deps.env['PATH'] ?? '');
   if (!npm) {
     throw new EbbError('NpmMissing', 422, 'package.json names dependencies, but npm is not on the PATH: install npm');
   }
-  await mkdir(deps.scratch, { recursive: true });
-  const folder = await mkdtemp(join(deps.scratch, 'npm-'));
-  const dispose = () => rm(folder, { recursive: true, force: true });
-  try {
-    for (const [path, text] of dependencies.files) {
-      await mkdir(dirname(join(folder, path)), { recursive: true });
-      await writeFile(join(folder, path), text);
-    }
-    const args = [
-      dependencies.locked ? 'ci' : 'install',
-      ...['--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error'],
-      ...['--prefer-offline', '--fetch-retries=1', '--fetch-timeout=60000', '--fetch-retry-mintimeout=1000'],
-      ...['--cache', deps.npmCache],
-    ];
-    const { signal } = deps;
-    const result = await deps.spawner.run(npm, args, {
-      cwd: folder,
-      env: deps.env,
-      timeoutMs: installTimeoutMs,
-      ...(signal ? { signal } : {}),
-    });
-    signal?.throwIfAborted();
-    if (result.code !== 0) throw failure(result.stderr || result.stdout, dependencies.locked);
-    return { tree: await modulesTree(folder), dispose };
-  } catch (error) {
-    await dispose();
-    throw error;
+  const { folder, signal } = deps;
+  for (const [path, text] of dependencies.files) {
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), text);
   }
+  const args = [
+    dependencies.locked ? 'ci' : 'install',
+    ...['--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error'],
+    ...['--prefer-offline', '--fetch-retries=1', '--fetch-timeout=60000', '--fetch-retry-mintimeout=1000'],
+    ...['--cache', deps.npmCache],
+  ];
+  const result = await deps.spawner.run(npm, args, {
+    cwd: folder,
+    env: deps.env,
+    timeoutMs: installTimeoutMs,
+    ...(signal ? { signal } : {}),
+  });
+  signal?.throwIfAborted();
+  if (result.code !== 0) throw failure(result.stderr || result.stdout, dependencies.locked);
+  return modulesTree(folder);
 }
 
 function failure(words: string, locked: boolean): EbbError {
@@ -165,11 +156,6 @@ function safeSettings(text: string): string {
     .split(/\r?\n/)
     .filter((line) => allowed.test(line))
     .join('\n');
-}
-
-async function firstPresent(root: string, names: readonly string[]): Promise<string | undefined> {
-  for (const name of names) if ((await readSmall(root, name, 1)) !== undefined) return name;
-  return undefined;
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -56,6 +56,8 @@ export async function pythonTree(python: Python, system: Tree, notes: (message: 
   const host = new HostFiles(tree);
   await host.add(python.executable);
   for (const name of ['python', 'python3']) tree.symlink(`/usr/local/bin/${name}`, python.executable);
+  // Where `#!` lines look, when this machine's Python is elsewhere.
+  if (!(await host.add('/usr/bin/python3'))) tree.symlink('/usr/bin/python3', python.executable);
   for (const folder of python.libraries) {
     await host.addTree(folder, (path) =>
       path.endsWith('/') ? !unwantedFolders.test(path) : !unwantedFiles.test(path),

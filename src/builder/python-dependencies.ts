@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { lstat, mkdir, mkdtemp, readdir, readlink, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readlink, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { EbbError } from '../platform/errors.ts';
 import type { SpawnResult, Spawner } from '../platform/spawn.ts';
@@ -19,6 +19,8 @@ export interface PythonDependencies {
 
 const installTimeoutMs = 10 * 60_000;
 const maxFiles = 32;
+const maxTextLength = 1024 * 1024;
+const maxLineLength = 20_000;
 
 /**
  * Reads requirements.txt and the files that it includes; undefined when no package is asked for.
@@ -35,6 +37,13 @@ export async function pythonDependencies(root: string): Promise<PythonDependenci
       throw new EbbError('BadRequirement', 422, `${from} includes ${path}, which is not in the folder`);
     }
     files.set(path, text);
+    if (text.length > maxTextLength) {
+      throw new EbbError(
+        'BadRequirement',
+        422,
+        `${path} is ${text.length} characters long; at most ${maxTextLength} are read`,
+      );
+    }
     for (const line of logicalLines(text)) {
       const included = /^(?:-r|--requirement|-c|--constraint)[ =]*(\S+)$/.exec(line)?.[1];
       if (included !== undefined) await read(posix.join(posix.dirname(path), included), path);
@@ -52,18 +61,17 @@ export async function pythonDependencies(root: string): Promise<PythonDependenci
 }
 
 /**
- * Installs the packages with pip and returns them as a tree at {@link pythonPackages}, with their bytecode.
+ * Installs the packages with pip in the empty `folder` and returns them as a tree at {@link pythonPackages}, with their
+ * bytecode; the tree's files stay there.
  * Only wheels are taken: building others would run their code on this machine as Ebb's user.
  * Throws EbbError PipMissing, PackageIndexUnreachable, DependencyInstallFailed.
  */
 export async function installPythonPackages(
   dependencies: PythonDependencies,
   python: Python,
-  deps: { scratch: string; pipCache: string; env: Record<string, string>; spawner: Spawner; signal?: AbortSignal },
-): Promise<{ tree: Tree; dispose: () => Promise<void> }> {
-  await mkdir(deps.scratch, { recursive: true });
-  const folder = await mkdtemp(join(deps.scratch, 'pip-'));
-  const dispose = () => rm(folder, { recursive: true, force: true });
+  deps: { folder: string; pipCache: string; env: Record<string, string>; spawner: Spawner; signal?: AbortSignal },
+): Promise<Tree> {
+  const { folder } = deps;
   const options = {
     cwd: join(folder, 'requirements'),
     // Bytecode of sets of strings differs from run to run unless their hashes do not.
@@ -71,36 +79,31 @@ export async function installPythonPackages(
     timeoutMs: installTimeoutMs,
     ...(deps.signal ? { signal: deps.signal } : {}),
   };
-  try {
-    for (const [path, text] of dependencies.files) {
-      await mkdir(dirname(join(options.cwd, path)), { recursive: true });
-      await writeFile(join(options.cwd, path), text);
-    }
-    const target = join(folder, 'packages');
-    const pip = await pipCommand(python, deps);
-    const result = await deps.spawner.run(
-      pip[0],
-      [
-        ...pip.slice(1),
-        ...['install', '--target', target, '--only-binary', ':all:', '--no-compile', '--cache-dir', deps.pipCache],
-        ...['--disable-pip-version-check', '--no-input', '--retries', '1', '--timeout', '20', '--quiet'],
-        ...['-r', 'requirements.txt'],
-      ],
-      options,
-    );
-    deps.signal?.throwIfAborted();
-    if (result.code !== 0) throw failure(result);
-    // -s and -p: tracebacks name the files where the image has them. A file that does not compile is the app's affair.
-    await deps.spawner.run(
-      python.executable,
-      ['-m', 'compileall', '-q', '--invalidation-mode', 'unchecked-hash', '-s', target, '-p', pythonPackages, target],
-      options,
-    );
-    return { tree: await folderTree(target, pythonPackages), dispose };
-  } catch (error) {
-    await dispose();
-    throw error;
+  for (const [path, text] of dependencies.files) {
+    await mkdir(dirname(join(options.cwd, path)), { recursive: true });
+    await writeFile(join(options.cwd, path), text);
   }
+  const target = join(folder, 'packages');
+  const pip = await pipCommand(python, deps);
+  const result = await deps.spawner.run(
+    pip[0],
+    [
+      ...pip.slice(1),
+      ...['install', '--target', target, '--only-binary', ':all:', '--no-compile', '--cache-dir', deps.pipCache],
+      ...['--disable-pip-version-check', '--no-input', '--retries', '1', '--timeout', '20', '--quiet'],
+      ...['-r', 'requirements.txt'],
+    ],
+    options,
+  );
+  deps.signal?.throwIfAborted();
+  if (result.code !== 0) throw failure(result);
+  // -s and -p: tracebacks name the files where the image has them. A file that does not compile is the app's affair.
+  await deps.spawner.run(
+    python.executable,
+    ['-m', 'compileall', '-q', '--invalidation-mode', 'unchecked-hash', '-s', target, '-p', pythonPackages, target],
+    options,
+  );
+  return folderTree(target, pythonPackages);
 }
 
 /** Requirement lines without comments and blank ones, continuations joined (pip, "Requirements File Format"). */
@@ -108,7 +111,12 @@ function logicalLines(text: string): string[] {
   return text
     .replaceAll(/\\\r?\n/g, ' ')
     .split(/\r?\n/)
-    .map((line) => line.replace(/(^|\s)#.*$/, '').trim())
+    .map((line) =>
+      line
+        .replace(/(^|\s)#.*$/, '')
+        .replaceAll(/\s+/g, ' ')
+        .trim(),
+    )
     .filter((line) => line !== '');
 }
 
@@ -121,10 +129,13 @@ function isPackage(line: string, file: string): boolean {
   ) {
     return false;
   }
+  // Options such as hashes are many and long, but nothing that is looked at below is.
+  const [request = ''] = line.slice(0, maxLineLength).split(/\s--hash/, 1);
   // PEP 508: a name, extras, then versions or `@ URL`.
-  const url = /^[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\])?\s*@\s*(\S+)/.exec(line)?.[1];
-  const named = /^[A-Za-z0-9][\w.-]*\s*(\[[^\]]*\])?\s*([<>=!~;(].*|--hash.*)?$/.test(line);
-  if (named || (url !== undefined && /^https:\/\/[^#]*\.whl(#.*)?$/.test(url))) return true;
+  const url = /^[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\])?\s*@\s*(\S+)/.exec(request)?.[1];
+  const named = /^[A-Za-z0-9][\w.-]*\s*(\[[^\]]*\])?\s*([<>=!~;(].*)?$/.test(request.trim());
+  if (line.length <= maxLineLength && (named || (url !== undefined && /^https:\/\/[^#]*\.whl(#.*)?$/.test(url))))
+    return true;
   throw new EbbError(
     'BadRequirement',
     422,

@@ -147,6 +147,12 @@ export async function readSmall(root: string, path: string, maxBytes?: number): 
   return buffer.toString('utf8', 0, bytesRead).replace(/^\uFEFF/, '');
 }
 
+/** The first of `names` that is a file in the folder `root`. */
+export async function firstPresent(root: string, names: readonly string[]): Promise<string | undefined> {
+  for (const name of names) if ((await readSmall(root, name, 1)) !== undefined) return name;
+  return undefined;
+}
+
 function within(root: string, path: string): boolean {
   return path === root || path.startsWith(`${root}/`);
 }

@@ -247,6 +247,9 @@ class Tail {
         return true;
       }
       if (!now || path.endsWith('.1')) return false;
+      // Written between the last read and the switch to the new file.
+      const size = (await this.#file?.stat())?.size ?? 0;
+      if (size > this.#offset) return true;
     } else this.#paths.shift();
     await this.close();
     return this.#open();

@@ -31,6 +31,8 @@ export class Pool {
   #retryAtMs = 0;
   #timer: Disposable | undefined;
   #closed = false;
+  /** Nobody has said yet how many there should be: what was adopted is left alone. */
+  #unasked = true;
   #planning = false;
   #again = false;
 
@@ -52,6 +54,7 @@ export class Pool {
 
   scale(want: Scale): void {
     this.want = { instances: Math.max(0, Math.floor(want.instances)), standby: Math.max(0, Math.floor(want.standby)) };
+    this.#unasked = false;
     if (this.want.instances > 0) this.lastUsedMs = this.#o.context.clock.now();
     this.replan();
   }
@@ -65,6 +68,7 @@ export class Pool {
     const phases = [...this.#cells.values()].map((cell) => cell.phase);
     const standby = phases.filter((phase) => phase === 'standby').length;
     this.want = { instances: phases.filter((p) => p === 'starting' || p === 'ready').length, standby };
+    this.#unasked = false;
     this.lastUsedMs = this.#o.context.clock.now();
   }
 
@@ -89,7 +93,7 @@ export class Pool {
   }
 
   #plan(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#unasked) return;
     const nowMs = this.#o.context.clock.now();
     const actions = planPool({
       want: this.want,

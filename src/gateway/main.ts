@@ -1,9 +1,10 @@
-import { writeFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../platform/clock.ts';
 import { EbbError, messageOf } from '../platform/errors.ts';
 import { createLogger, type Logger } from '../platform/logger.ts';
 import { AccessLog } from './access-log.ts';
+import { defaultLimits } from './context.ts';
 import { ControlSocket } from './control-socket.ts';
 import { Gateway } from './gateway.ts';
 
@@ -59,12 +60,14 @@ export function readArgs(argv: string[]): MainArgs {
 async function main(args: MainArgs, logger: Logger): Promise<void> {
   const accessLog =
     args.accessLog === undefined ? undefined : new AccessLog(args.accessLog, { clock: systemClock, logger });
-  let control: ControlSocket | undefined;
+  // Filled below: the control socket greets with the address that the gateway got.
+  const peer: { control?: ControlSocket } = {};
   const gateway = new Gateway({
     clock: systemClock,
     logger,
     accessLog,
-    report: (message) => control?.send(message),
+    limits: { maxConnections: connectionLimit() },
+    report: (message) => peer.control?.send(message),
   });
   const bound = await gateway.listen(args.host, args.port);
   const address = bound.family === 'IPv6' ? `[${bound.address}]:${bound.port}` : `${bound.address}:${bound.port}`;
@@ -72,16 +75,16 @@ async function main(args: MainArgs, logger: Logger): Promise<void> {
   let ending: Promise<void> | undefined;
   const end = () => {
     ending ??= (async () => {
-      control?.hide();
+      control.hide();
       if (args.info !== undefined) rmSync(args.info, { force: true });
       await gateway.close(args.graceMs);
       await accessLog?.[Symbol.asyncDispose]();
-      await control?.[Symbol.asyncDispose]();
+      await control[Symbol.asyncDispose]();
       logger.info({}, 'gateway ended');
       process.exit(0);
     })();
   };
-  control = new ControlSocket({
+  const control = new ControlSocket({
     path: args.socket,
     logger,
     address,
@@ -103,6 +106,7 @@ async function main(args: MainArgs, logger: Logger): Promise<void> {
     },
   });
   await control.listen();
+  peer.control = control;
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
   // The terminal that started it may close; the gateway stays.
@@ -113,6 +117,19 @@ async function main(args: MainArgs, logger: Logger): Promise<void> {
     });
   }
   logger.info({ pid: process.pid, address }, 'gateway listens');
+}
+
+/**
+ * How many client connections the process's limit of open files allows: each may need another one to an instance.
+ * (proc(5), /proc/PID/limits. Node raises the soft limit to the hard one by itself.)
+ */
+function connectionLimit(): number {
+  const files = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+  const spare = 256;
+  const possible = files === undefined ? Infinity : Math.floor((Number(files) - spare) / 2);
+  // Waiting requests have no instance connection yet: a full queue must fit even where the limit is low.
+  const waiting = files === undefined ? Infinity : Number(files) - 2 * spare;
+  return Math.max(64, Math.min(defaultLimits.maxConnections, Math.max(possible, Math.min(waiting, 12_000))));
 }
 
 if (import.meta.main) {

@@ -87,8 +87,11 @@ export class GatewayProcess implements Disposable {
 
   /** The gateway ends: no new requests, those in flight finish (bounded). Resolves when it is gone. */
   async quit(): Promise<void> {
-    this[Symbol.dispose]();
-    const found = await greet(this.#socketPath);
+    this.#over = true;
+    this.#restart?.[Symbol.dispose]();
+    // The connection that is open reaches it even if somebody removed the socket's file.
+    const watched = this.#watch && !this.#watch.destroyed && this.#hello;
+    const found = watched && this.#watch ? { socket: this.#watch, hello: watched } : await greet(this.#socketPath);
     if (!found) return;
     const { socket, hello } = found;
     const timeout = this.#options.graceMs === undefined ? quitMs : this.#options.graceMs + 5_000;

@@ -130,7 +130,6 @@ export class Fields {
 }
 
 /** Everything but visible characters, space, tab, obs-text and complete line ends. */
-// eslint-disable-next-line no-control-regex
 const forbidden = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n/;
 
 /** True if `text` holds a control character, a bare CR or a bare LF. */

@@ -1,4 +1,4 @@
-import { Fields, HeadError, hasForbiddenBytes, listOf, readFields, type FieldNames } from './fields.ts';
+import { HeadError, hasForbiddenBytes, listOf, readFields, type FieldNames, type Fields } from './fields.ts';
 
 /** A request's head as the gateway needs it. */
 export interface RequestHead {

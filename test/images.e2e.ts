@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -28,7 +28,7 @@ const skip =
 
 describe('images on the real tools', { skip }, () => {
   let dir: string;
-  let registry: { host: string; stop(): Promise<void> };
+  let registry: Awaited<ReturnType<typeof startRegistry>>;
   const mounted: string[] = [];
   const b = (...args: string[]) => {
     const roots = ['--root', join(dir, 'buildah'), '--runroot', join(dir, 'buildah-run'), '--storage-driver', 'vfs'];
@@ -48,7 +48,7 @@ describe('images on the real tools', { skip }, () => {
     for (const path of mounted) sh('umount', path);
     b('umount', '--all');
     b('rm', '--all');
-    await registry.stop();
+    await registry[Symbol.asyncDispose]();
     await rm(dir, { recursive: true, force: true });
   });
 
@@ -126,11 +126,10 @@ describe('images on the real tools', { skip }, () => {
       assert.equal((await store.ensure(`ebb.local/b:${i}`)).resolved, image.resolved);
     }
     // A registry of its own: in one that has the zstd layers, skopeo would take those and then refuse them.
-    const other = await startRegistry(join(dir, 'other'));
+    await using other = await startRegistry(join(dir, 'other'));
     const docker = `docker://${other.host}/made/v2s2:1`;
     sh('skopeo', 'copy', '-q', '--dest-tls-verify=false', '--format', 'v2s2', from, docker);
     assert.equal(await view(await store.ensure(`${other.host}/made/v2s2:1`)), expected);
-    await other.stop();
     const wrong = { format: 'oci-archive' as const, tag: 'v9', name: 'ebb.local/c:1' };
     await assert.rejects(store.importArchive(createReadStream(join(dir, 'a.oci.tar')), wrong), {
       code: 'ImageNotFound',
@@ -163,6 +162,37 @@ describe('images on the real tools', { skip }, () => {
     assert.deepEqual(image.config.config?.Cmd, ['/x']);
     assert.equal(image.config.config?.User, '7');
     assert.ok(image.config.config?.Env?.includes('A=b'));
+  });
+
+  it('logs in where the registry wants it, and goes on where a connection broke', async () => {
+    const htpasswd = join(dir, 'htpasswd');
+    await writeFile(htpasswd, `me:${secretHash}\n`);
+    await using closed = await startRegistry(join(dir, 'closed'), `auth: {htpasswd: {realm: ebb, path: ${htpasswd}}}`);
+    const to = `docker://${closed.host}/private:1`;
+    sh('skopeo', 'copy', '-q', '--dest-tls-verify=false', '--dest-creds', 'me:secret', `oci:${dir}/gz:gz`, to);
+    await using stranger = await open();
+    const refused = { code: 'RegistryUnauthorized', message: /docker login localhost/ };
+    await assert.rejects(stranger.ensure(`${closed.host}/private:1`), refused);
+    const dockerConfigPath = join(dir, 'docker-config.json');
+    const auth = Buffer.from('me:secret').toString('base64');
+    await writeFile(dockerConfigPath, JSON.stringify({ auths: { [closed.host]: { auth } } }));
+    await using friend = await open({ dockerConfigPath });
+    const image = await friend.ensure(`${closed.host}/private:1`);
+
+    await using fake = await startFakeRegistry();
+    const big = layer({ 'big.txt': randomBytes(60_000).toString('hex') });
+    const blob = `/v2/big/blobs/${digestOf(big.bytes)}`;
+    fake.push('big:1', [big]);
+    fake.intercept = (request, response) => {
+      if (request.url !== blob || request.headers.range !== undefined) return false;
+      response.writeHead(200, { 'content-length': big.bytes.length });
+      response.write(big.bytes.subarray(0, 30_000), () => response.destroy());
+      return true;
+    };
+    const resumed = await friend.ensure(`${fake.host}/big:1`);
+    assert.ok(fake.requests.filter((line) => line.endsWith(blob)).length >= 2);
+    assert.equal((await friend.ensure(resumed.resolved, { policy: 'Never' })).resolved, resumed.resolved);
+    assert.equal(image.layerDirs.length, 4);
   });
 
   it('asks the registry only when the policy says so, and shares concurrent pulls', async () => {
@@ -205,7 +235,7 @@ describe('images on the real tools', { skip }, () => {
     fake.push('diffid:1', [{ bytes: good.bytes, diffId: digestOf('other') }]);
     await refused('diffid:1', { code: 'ImageCorrupt', message: /has the digest/ });
     fake.push('arch:1', [good], { architecture: 's390x' });
-    await refused('arch:1', { code: 'ImageWrongPlatform', message: /linux\/s390x/ });
+    await refused('arch:1', { code: 'ImageWrongPlatform', message: /^image "127.*\/arch:1": .*linux\/s390x$/ });
     const platforms = ['s390x', 'riscv64'].map((architecture) => ({
       ...fake.push('x:1', [good]),
       platform: { os: 'linux', architecture },
@@ -353,7 +383,10 @@ function listing(root: string): string {
   return sh('bash', '-c', script, 'bash', root).split('\n').sort().join('\n');
 }
 
-async function startRegistry(dir: string): Promise<{ host: string; stop(): Promise<void> }> {
+/** bcrypt of `secret`. */
+const secretHash = '$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a';
+
+async function startRegistry(dir: string, more = ''): Promise<AsyncDisposable & { host: string }> {
   await mkdir(dir, { recursive: true });
   const config = join(dir, 'registry.yml');
   await writeFile(
@@ -362,6 +395,7 @@ async function startRegistry(dir: string): Promise<{ host: string; stop(): Promi
 log: {level: info, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: ${dir}/registry}}
 http: {addr: '127.0.0.1:0'}
+${more}
 `,
   );
   const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -379,7 +413,7 @@ http: {addr: '127.0.0.1:0'}
     child.kill();
     await gone;
   };
-  return { host: `localhost:${port}`, stop };
+  return { host: `localhost:${port}`, [Symbol.asyncDispose]: stop };
 }
 
 /** Four trees: all that a layer can hold, whiteouts, opaque directories, and what comes after. */

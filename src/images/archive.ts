@@ -138,7 +138,7 @@ export function wrongPlatform(wanted: Platform, has: string): EbbError {
   return new EbbError(
     'ImageWrongPlatform',
     422,
-    `the image is not for this machine's platform ${describePlatform(wanted)}; it is for: ${has}`,
+    `it is not for this machine's platform ${describePlatform(wanted)}, but for: ${has}`,
   );
 }
 

@@ -71,12 +71,19 @@ async function findInherited(layer: Layer, below: readonly string[]): Promise<{ 
   return found.sort((a, b) => b.path.length - a.path.length);
 }
 
-/** The topmost directory at `path`; a whiteout or a file there ends the search. */
+/** The topmost directory at `path`; a whiteout, a link or a file there or above it hides what lies further down. */
 async function findBelow(path: string, below: readonly string[]): Promise<Stats | undefined> {
   for (const dir of below.toReversed()) {
-    // A missing path, also one below a file or a whiteout, is looked for further down.
-    const info = await lstat(join(dir, path)).catch(() => undefined);
-    if (info) return info.isDirectory() ? info : undefined;
+    let at = dir;
+    let info: Stats | undefined;
+    // One part at a time: a link on the way leads out of the layer, to this machine's own files.
+    for (const part of path.split('/')) {
+      at = join(at, part);
+      info = await lstat(at).catch(() => undefined);
+      if (!info) break;
+      if (!info.isDirectory()) return undefined;
+    }
+    if (info) return info;
   }
   return undefined;
 }

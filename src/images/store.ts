@@ -107,7 +107,7 @@ class Store implements ImageStore {
     const reference = parseReference(text);
     const policy = options.policy ?? 'IfNotPresent';
     const work = (signal: AbortSignal, report: ImageProgress) =>
-      this.#protected(() => this.#ensure(reference, policy, signal, report));
+      this.#protected(reference, () => this.#ensure(reference, policy, signal, report));
     const image = await this.#ensuring.run(`${policy} ${canonicalName(reference)}`, work, options);
     return { ...image, reference: text };
   }
@@ -126,7 +126,7 @@ class Store implements ImageStore {
     }
     const signal = options.signal ?? new AbortController().signal;
     addAbortSignal(signal, archive);
-    return await this.#protected(async () => {
+    return await this.#protected(reference, async () => {
       const limits = { ...defaultArchiveLimits, ...this.#options.limits?.archive };
       const manifest = await readArchive(this.content, archive, { ...options, platform: this.#platform, limits }).catch(
         (error: unknown) => {
@@ -256,12 +256,14 @@ class Store implements ImageStore {
     return imageNotFound(reference, tags.length > 0 ? `no such tag; ${listTags('local', tags)}` : why);
   }
 
-  /** Runs `work` while nothing that it touches is collected. */
-  async #protected<T>(work: () => Promise<T>): Promise<T> {
+  /** Runs `work` while nothing that it touches is collected; its errors name the image. */
+  async #protected<T>(reference: Reference, work: () => Promise<T>): Promise<T> {
     const id = Symbol('lease');
     this.#begun.set(id, this.#options.clock.now());
     try {
       return await work();
+    } catch (error) {
+      throw aboutImage(reference, error);
     } finally {
       this.#begun.delete(id);
     }
@@ -308,6 +310,13 @@ class Store implements ImageStore {
       this.#options.logger.debug({ manifest: root, error: messageOf(error) }, 'manifest not read while collecting');
     }
   }
+}
+
+function aboutImage(reference: Reference, error: unknown): unknown {
+  const name = `image "${formatReference(reference)}"`;
+  if (!(error instanceof EbbError) || error.message.startsWith(name)) return error;
+  const cause = error.cause === undefined ? {} : { cause: error.cause };
+  return new EbbError(error.code, error.status, `${name}: ${error.message}`, cause);
 }
 
 /** A blob that does not fit its digest means, to who handed it in, that what they handed in is damaged. */

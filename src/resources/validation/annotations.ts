@@ -64,7 +64,8 @@ const autoscalingByKey = new Map(
 const ebbTemplate: Readonly<Record<string, Check>> = {
   [keys.writable]: oneOf('memory', 'disk'),
   'ebb.dev/scale-to-zero-after': duration('1s', '24h'),
-  'ebb.dev/standby': wholeNumber(0, 100),
+  'ebb.dev/termination-grace-period': duration('0s', '1h'),
+  'ebb.dev/writable-size': memorySize,
 };
 
 /**

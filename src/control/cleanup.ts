@@ -4,6 +4,7 @@ import { createLocalEngine } from '../engine/local/engine.ts';
 import { ensureGateway } from '../gateway/process.ts';
 import { openImageStore } from '../images/store.ts';
 import { systemClock } from '../platform/clock.ts';
+import { keepAlive } from '../platform/keep-alive.ts';
 import { silentLogger } from '../platform/logger.ts';
 import type { ControlOptions } from '../platform/options.ts';
 import { layout } from '../platform/paths.ts';
@@ -18,6 +19,7 @@ import { lockDataDir } from './lock.ts';
 export async function runCleanup(options: ControlOptions): Promise<void> {
   const files = layout(options);
   if (!existsSync(options.dataDir)) return;
+  using _alive = keepAlive();
   using _lock = lockDataDir(files.lock, options.dataDir);
   const shared = { clock: systemClock, spawner: systemSpawner, logger: silentLogger };
   if (existsSync(files.gatewaySocket)) {

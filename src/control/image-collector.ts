@@ -17,7 +17,7 @@ export function startImageCollector(deps: {
   const collect = async () => {
     const revisions = await deps.store.list<Revision>({ group: 'serving.knative.dev', kind: 'Revision' });
     const inUse = revisions.items.flatMap((r) => [
-      ...r.spec.containers.map((c) => c.image),
+      ...r.spec.containers.map((c) => c.image).filter((image) => image.includes('@sha256:')),
       ...(r.status?.containerStatuses ?? []).flatMap((s) => s.imageDigest ?? []),
     ]);
     const { freedBytes } = await deps.images.collect(inUse);

@@ -8,6 +8,7 @@ import { ensureGateway } from '../gateway/process.ts';
 import { openImageStore } from '../images/store.ts';
 import { systemClock } from '../platform/clock.ts';
 import { messageOf } from '../platform/errors.ts';
+import { keepAlive } from '../platform/keep-alive.ts';
 import { createLogger } from '../platform/logger.ts';
 import { parseControlArgs, parseListen, type ControlOptions } from '../platform/options.ts';
 import { layout } from '../platform/paths.ts';
@@ -43,6 +44,7 @@ export async function runControl(options: ControlOptions, signal: AbortSignal): 
 
   // Started top to bottom, stopped bottom to top: the stack is the shutdown order.
   await using stack = new AsyncDisposableStack();
+  stack.use(keepAlive());
   stack.use(lockDataDir(files.lock, options.dataDir));
 
   const gatewayStarting = ensureGateway({ paths: options, listen: options.gatewayListen, logger });

@@ -1,5 +1,6 @@
 import { autoscalingGroup, autoscalingKeys, ebbGroup, keys, servingGroup } from '../annotations.ts';
 import { parseDuration } from '../durations.ts';
+import { memoryBytes } from '../quantities.ts';
 import { generic, invalid, invalidKey, outOfBounds, type FieldError } from '../field-error.ts';
 
 type Check = (value: string, path: string) => FieldError[];
@@ -32,6 +33,9 @@ const duration =
     if (!inside) return [outOfBounds(value, low, high, path)];
     return ms % 1000 === 0 ? [] : [generic(`must be in whole seconds, got ${value}`, path)];
   };
+
+const memorySize: Check = (value, path) =>
+  memoryBytes(value) === undefined ? [invalid(value, path, 'must be a size such as 512Mi or 2Gi')] : [];
 
 const oneOf =
   (...allowed: string[]): Check =>

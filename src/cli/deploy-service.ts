@@ -23,12 +23,10 @@ export async function deployService(context: Context, dir: string | undefined, o
   const namespace = await context.namespace();
   using client = await context.client();
   using progress = context.progress();
-  const begin = context.clock.monotonic();
 
   const image = await resolveImage(context, client, progress, { folder, name, namespace, image: options.image });
   const { service, change } = await applyService(client, namespace, name, settingsOf(options, image), context.signal);
-  const revision = change === 'unchanged' ? '' : ` (${seconds(context.clock.monotonic() - begin)})`;
-  progress.done(`service ${name} ${change}${revision}`);
+  progress.done(`service ${name} ${change}`);
   await finishRollout(context, client, progress, service, options);
 }
 
@@ -109,6 +107,7 @@ function settingsOf(options: DeployOptions, image: DeployedImage): DeploySetting
     cpu: options.cpu,
     memory: options.memory,
     scaleToZeroAfter: options.scaleToZeroAfter,
+    annotations: options.annotation,
     command: options.command,
     args: options.arg,
   };

@@ -47,6 +47,12 @@ export function envPair(text: string, previous: Record<string, string | null> = 
   return { ...previous, [pair[1]]: pair[2] ?? '' };
 }
 
+/** Collects `--annotation example.com/key=value`. */
+export function annotationPair(text: string, previous: Record<string, string> = {}): Record<string, string> {
+  const pair = /^([A-Za-z0-9][A-Za-z0-9./_-]*)=([\s\S]*)$/.exec(text);
+  return pair?.[1] ? { ...previous, [pair[1]]: pair[2] ?? '' } : must('KEY=VALUE');
+}
+
 /** Collects an option that may be given several times. */
 export function several(text: string, previous: string[] = []): string[] {
   return [...previous, text];

@@ -16,6 +16,8 @@ export interface DeploySettings {
   cpu?: string | undefined;
   memory?: string | undefined;
   scaleToZeroAfter?: string | undefined;
+  /** Of the revision template, over those that the other settings stand for. */
+  annotations?: Readonly<Record<string, string>> | undefined;
   command?: string[] | undefined;
   args?: string[] | undefined;
 }
@@ -70,7 +72,7 @@ function annotationsOf(settings: DeploySettings): Record<string, string> {
   if (settings.maxScale !== undefined) annotations['autoscaling.knative.dev/max-scale'] = String(settings.maxScale);
   if (settings.scaleToZeroAfter) annotations['ebb.dev/scale-to-zero-after'] = settings.scaleToZeroAfter;
   if (settings.deployedAt) annotations['client.knative.dev/updateTimestamp'] = settings.deployedAt;
-  return annotations;
+  return { ...annotations, ...settings.annotations };
 }
 
 function limitsOf(settings: DeploySettings): { containerConcurrency?: number; timeoutSeconds?: number } {

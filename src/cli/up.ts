@@ -86,8 +86,12 @@ async function detached(context: Context, options: ControlOptions): Promise<void
         cause: error,
       });
     }
-    if (context.signal.aborted)
-      context.err('Ebb goes on starting in the background: see "ebb status", or stop it with "ebb down"\n');
+    if (context.signal.aborted) {
+      // Nobody has been told that it runs, so it must not.
+      child.kill('SIGTERM');
+      await exited;
+      context.err('stopped again\n');
+    }
     throw error;
   } finally {
     closeSync(log.fd);

@@ -16,24 +16,26 @@ export function overlayCheck(spawner: Spawner, isRoot: boolean, dataDir: string)
     async run(signal) {
       const known = await readFile('/proc/filesystems', 'utf8');
       if (!isRoot) return untried(/\boverlay$/m.test(known) ? 'the kernel knows it' : 'not loaded yet');
-      const lower = await mkdtemp(join(nearestExisting(dataDir), '.ebb-doctor-'));
+      const folder = await mkdtemp(join(nearestExisting(dataDir), '.ebb-doctor-'));
       try {
         const script = `
           set -e
-          mount -t tmpfs tmpfs /tmp
-          mkdir /tmp/upper /tmp/work /tmp/merged
-          mount -t overlay overlay -o "lowerdir=$1,upperdir=/tmp/upper,workdir=/tmp/work" /tmp/merged
-          echo written > /tmp/merged/file`;
-        const args = ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', lower];
+          cd "$1"
+          mkdir lower memory
+          mount -t tmpfs tmpfs memory
+          mkdir memory/upper memory/work memory/merged
+          mount -t overlay overlay -o "lowerdir=$1/lower,upperdir=$1/memory/upper,workdir=$1/memory/work" memory/merged
+          echo written > memory/merged/file`;
+        const args = ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', folder];
         const trial = await spawner.run('unshare', args, { signal, timeoutMs: trialTimeoutMs });
         return trial.code === 0
           ? ok('a trial mount works')
           : fail(
-              `a trial mount failed: ${lastLine(trial.stderr)}`,
+              `a trial mount failed: ${firstLine(trial.stderr)}`,
               'run "modprobe overlay", or use a kernel with CONFIG_OVERLAY_FS',
             );
       } finally {
-        await rm(lower, { recursive: true, force: true });
+        await rm(folder, { recursive: true, force: true });
       }
     },
   };
@@ -68,7 +70,7 @@ export function nftablesCheck(spawner: Spawner, isRoot: boolean): Check {
       return trial.code === 0
         ? ok('a trial table works')
         : fail(
-            `a trial table failed: ${lastLine(trial.stderr)}`,
+            `a trial table failed: ${firstLine(trial.stderr)}`,
             'install the package nftables, and use a kernel with CONFIG_NF_TABLES and CONFIG_NFT_NAT',
           );
     },
@@ -87,7 +89,7 @@ export function networkCheck(spawner: Spawner, isRoot: boolean): Check {
       return trial.code === 0
         ? ok('trial links work')
         : fail(
-            `trial links failed: ${lastLine(trial.stderr)}`,
+            `trial links failed: ${firstLine(trial.stderr)}`,
             'install the package iproute2, and run "modprobe bridge veth"',
           );
     },
@@ -111,6 +113,6 @@ function untried(message: string): Verdict {
   return warn(message, 'run "sudo ebb doctor" to have it tried for real');
 }
 
-function lastLine(text: string): string {
-  return text.trim().split('\n').at(-1) || 'no reason given';
+function firstLine(text: string): string {
+  return text.trim().split('\n')[0] || 'no reason given';
 }

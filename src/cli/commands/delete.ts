@@ -27,8 +27,8 @@ export function define(context: Context): Command {
       using client = await context.client();
       using progress = context.progress();
       for (const name of names.map(checkName)) {
-        progress.update(`deleting ${name}`);
         const found = await remove(client, namespace, name, options, context.signal);
+        progress.update(`waiting for the instances of ${name} to end`);
         if (found && options.wait) await gone(client, namespace, name, options.timeout, context.signal);
         progress[Symbol.dispose]();
         if (found)

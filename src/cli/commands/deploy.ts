@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import type { Context } from '../context.ts';
 import { usageError } from '../exit.ts';
-import { cpuText, envPair, memoryText, several, spanMs, spanText, whole } from '../parse.ts';
+import { annotationPair, cpuText, envPair, memoryText, several, spanMs, spanText, whole } from '../parse.ts';
 
 const hourMs = 3_600_000;
 
@@ -19,6 +19,7 @@ export interface DeployOptions {
   memory?: string;
   requestTimeout?: number;
   scaleToZeroAfter?: string;
+  annotation?: Record<string, string>;
   command?: string[];
   arg?: string[];
   wait: boolean;
@@ -52,6 +53,9 @@ export function define(context: Context): Command {
       new Option('--scale-to-zero-after <time>', 'stop the last instance after this long without requests').argParser(
         spanText(1000, 24 * hourMs, 'from 1s to 24h'),
       ),
+    )
+    .addOption(
+      new Option('--annotation <key=value>', 'an annotation of the revision (repeatable)').argParser(annotationPair),
     )
     .addOption(
       new Option('--command <word>', "the program, instead of the image's own (repeatable)").argParser(several),

@@ -79,7 +79,8 @@ export async function parseYaml(body: Buffer): Promise<unknown> {
   }
 }
 
-function checkDepth(value: unknown): unknown {
+/** Returns the value; throws EbbError BadRequest when it is nested too deep for code that recurses into it. */
+export function checkDepth(value: unknown): unknown {
   let level: unknown[] = [value];
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > maxDepth) throw badRequest(`the body is nested more than ${maxDepth} levels deep`);

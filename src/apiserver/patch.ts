@@ -1,7 +1,7 @@
 import { applyPatch, type Operation } from 'rfc6902';
 import { EbbError } from '../platform/errors.ts';
 import type { Kind } from '../resources/api.ts';
-import { maxBodyBytes, mediaTypeOf, parseJson, readBody } from './body.ts';
+import { checkDepth, maxBodyBytes, mediaTypeOf, parseJson, readBody } from './body.ts';
 import { badRequest, unsupportedMediaType } from './status.ts';
 
 /** Makes the patched object from the current one, which is left as it is. */
@@ -64,7 +64,7 @@ function applyJsonPatch(current: unknown, patch: unknown): unknown {
       throw invalidPatch(i, what);
     }
   }
-  return document;
+  return checkDepth(document);
 }
 
 function isOperation(value: unknown): value is Operation {

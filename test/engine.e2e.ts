@@ -191,7 +191,7 @@ for (const runtime of ['crun', 'runc']) {
       const gateway = one?.address?.host.replace(/\.\d+$/, '.1') ?? '';
       assert.match(await get(one, `/connect/${gateway}/22`), /refused/);
       assert.match(await get(one, '/connect/169.254.169.254/80'), /refused/);
-      assert.match(await get(one, '/read/proc/1/environ'), /K_SERVICE=iso\0/);
+      assert.match(await get(one, '/read/proc/1/environ'), /^K_SERVICE=iso$/m);
     });
 
     test('runs as the user asked for, without capabilities', async () => {

@@ -36,7 +36,8 @@ static void answer(char *path, char *out, size_t size) {
     int f = open(path + 5, O_RDONLY);
     ssize_t got = f < 0 ? -1 : read(f, out, size - 1);
     if (got < 0) snprintf(out, size, "error: %s", strerror(errno));
-    else out[got] = 0;
+    for (ssize_t i = 0; i < got; i++) if (!out[i]) out[i] = '\n';
+    if (got >= 0) out[got] = 0;
     if (f >= 0) close(f);
   }
   if (!strncmp(path, "/write/", 7)) {

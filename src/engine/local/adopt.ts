@@ -1,5 +1,6 @@
-import { rm } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Clock } from '../../platform/clock.ts';
 import { errnoOf } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logger.ts';
 import type { Workload } from '../engine.ts';
@@ -34,6 +35,10 @@ export interface AdoptedSandbox {
 export async function adoptSandboxes(known: readonly Workload[], c: AdoptContext): Promise<AdoptedSandbox[]> {
   const workloads = new Map(known.map((w) => [w.uid, w]));
   const all = await readAllFacts(c.roots.sandboxes);
+  await halfMade(
+    all.map(({ id }) => c.sandboxes.dirOf(id)),
+    c.context.clock,
+  );
   const states = await c.sandboxes.states(all.map(({ id }) => id));
   const kept: (Omit<AdoptedSandbox, 'cell'> & { facts: Facts; workload: Workload })[] = [];
   const orphans: { id: string; facts: Facts | undefined }[] = [];
@@ -59,6 +64,14 @@ export async function adoptSandboxes(known: readonly Workload[], c: AdoptContext
     const cell = new Cell(c.context, workload, facts, { settings, stopSignal: 'SIGTERM' });
     return { cell, process, conmon, running };
   });
+}
+
+/** A former process may have been killed while a sandbox was made: what makes it goes on, and must not be cut short. */
+async function halfMade(dirs: readonly string[], clock: Clock): Promise<void> {
+  const deadline = clock.monotonic() + 3000;
+  for (const dir of dirs)
+    while (clock.monotonic() < deadline && (await stat(join(dir, 'sync')).catch(() => undefined)))
+      await new Promise<void>((resolve) => clock.after(20, resolve));
 }
 
 /** Processes and control groups of this Ebb without a sandbox folder. */

@@ -5,6 +5,7 @@ import { messageOf } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logger.ts';
 import type { Drain, ExitReport, Instance, InstanceState, Workload } from '../engine.ts';
 import type { Cgroups } from './cgroup.ts';
+import type { Gate } from './gate.ts';
 import { describeExit, type EndCause } from './exit-report.ts';
 import { writeFacts, type Facts } from './facts.ts';
 import { watchHealth } from './health.ts';
@@ -26,6 +27,8 @@ export interface CellContext {
   clock: Clock;
   logger: Logger;
   drain: Drain;
+  /** Creating a sandbox keeps a processor busy for a while: only so many at a time. */
+  creations: Gate;
   /** The cell has a new status. */
   changed(cell: Cell): void;
   /** It runs, but is not ready and here is why. */
@@ -112,11 +115,12 @@ export class Cell {
 
   /** Makes the sandbox; the cell is a standby then, or has ended. */
   create(recipe: Recipe): Promise<void> {
-    return (this.#creating = this.#create(recipe));
+    return (this.#creating = this.#c.creations.run(() => this.#create(recipe)));
   }
 
   async #create(recipe: Recipe): Promise<void> {
     const { sandboxes, network, logs } = this.#c;
+    if (this.#stopping) return; // stopped while it waited for its turn
     try {
       const dir = sandboxes.dirOf(this.id);
       await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -275,8 +279,9 @@ export class Cell {
     if (was === 'ready') {
       this.#change({ state: 'draining', sinceMs: clock.now() });
       const bound = new AbortController();
-      using _timer = clock.after(this.#settings.drainMs, () => bound.abort());
-      await Promise.race([drain(this.instance, bound.signal), this.#exited]).catch((error: unknown) =>
+      const { promise: waitedEnough, resolve } = Promise.withResolvers<void>();
+      using _timer = clock.after(this.#settings.drainMs, () => (bound.abort(), resolve()));
+      await Promise.race([drain(this.instance, bound.signal), this.#exited, waitedEnough]).catch((error: unknown) =>
         logger.warn({ instance: this.id, error: messageOf(error) }, 'draining failed; stopping all the same'),
       );
     }

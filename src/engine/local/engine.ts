@@ -1,4 +1,5 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { ImageStore } from '../../images/images.ts';
 import type { Clock } from '../../platform/clock.ts';
@@ -22,6 +23,7 @@ import type {
 import { adoptSandboxes } from './adopt.ts';
 import type { Cell, CellContext } from './cell.ts';
 import { cgroupLayout, Cgroups, hasSwapAccounting } from './cgroup.ts';
+import { Gate } from './gate.ts';
 import { watchExits } from './exits.ts';
 import { LogFiles } from './log-files.ts';
 import { readLogs } from './logs.ts';
@@ -159,6 +161,9 @@ class LocalEngine implements Engine {
   readonly #running: Disposable[] = [];
   readonly #ended = new AbortController();
   #adopted: Promise<void> | undefined;
+  /** Standbys that each workload may have; undefined after anything changed that it depends on. */
+  #grants: Map<string, number> | undefined;
+  #balancing = false;
 
   constructor(options: LocalEngineOptions, parts: Parts) {
     this.#o = options;
@@ -170,6 +175,7 @@ class LocalEngine implements Engine {
       clock: options.clock,
       logger: options.logger,
       drain: options.drain,
+      creations: new Gate(Math.max(2, availableParallelism())),
       changed: (cell) => {
         this.#emit({ type: 'instance', instance: cell.instance });
         // After an end comes `ended`, which first has to say how long to wait.
@@ -234,17 +240,19 @@ class LocalEngine implements Engine {
     const pool = this.#pools.get(key);
     if (!pool)
       throw new EbbError('WorkloadNotPrepared', 409, `revision ${key} is not prepared; prepare it before scaling it`);
+    this.#grants = undefined;
     pool.scale(want);
-    // Another workload's standby may have to make room.
-    this.#shareStandbys();
+    // Another workload's standby may have to make room; not before this start is on its way.
+    this.#balanceSoon();
   }
 
   async remove(key: WorkloadKey): Promise<void> {
     const pool = this.#pools.get(key);
     if (!pool) return;
     this.#pools.delete(key);
+    this.#grants = undefined;
     await pool.close();
-    this.#shareStandbys();
+    this.#balanceSoon();
   }
 
   instances(key?: WorkloadKey): Instance[] {
@@ -312,12 +320,13 @@ class LocalEngine implements Engine {
     const there = this.#pools.get(key);
     if (there?.workload.uid === workload.uid) return there;
     if (there) void there.close();
+    this.#grants = undefined;
     const pool = new Pool(workload, {
       context: this.#context,
       emit: (event) => this.#emit(event),
       room: () => (this.#o.maxInstances ?? 900) - this.#cells.size,
       add: (cell) => this.#cells.set(cell.id, cell),
-      standbyGrant: () => this.#grants().get(key) ?? 0,
+      standbyGrant: () => this.#granted().get(key) ?? 0,
     });
     this.#pools.set(key, pool);
     return pool;
@@ -336,12 +345,17 @@ class LocalEngine implements Engine {
     this.#cells.delete(cell.id);
     this.#emit({ type: 'removed', instance: cell.instance });
     this.#poolOf(cell)?.removed(cell);
+    this.#balanceSoon();
     void this.#logs
       .retain({ ...cell.facts, instance: cell.id }, (id) => this.#cells.has(id))
       .catch((error: unknown) => this.#o.logger.warn({ error: messageOf(error) }, 'cannot clear away old logs'));
   }
 
-  #grants(): Map<string, number> {
+  #granted(): Map<string, number> {
+    return (this.#grants ??= this.#grant());
+  }
+
+  #grant(): Map<string, number> {
     const bytesEach = (this.#p.lean ? 2 : 10) * 2 ** 20;
     const slots = Math.floor((this.#o.standbyBudgetBytes ?? 256 * 2 ** 20) / bytesEach);
     const pools = [...this.#pools].map(([key, pool]) => ({
@@ -353,8 +367,15 @@ class LocalEngine implements Engine {
     return grantStandbys(pools, slots);
   }
 
-  #shareStandbys(): void {
-    for (const pool of this.#pools.values()) if (pool.overGranted()) pool.replan();
+  /** Room or budget may have become free, or short, for other workloads. */
+  #balanceSoon(): void {
+    if (this.#balancing) return;
+    this.#balancing = true;
+    setImmediate(() => {
+      this.#balancing = false;
+      if (this.#ended.signal.aborted) return;
+      for (const pool of this.#pools.values()) if (pool.unsettled) pool.replan();
+    });
   }
 
   #emit(event: EngineEvent): void {

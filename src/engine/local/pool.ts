@@ -46,7 +46,7 @@ export class Pool {
     return this.#cells.get(cell.id) === cell ? this : undefined;
   }
 
-  /** What instances are made of from now on. A new attempt is worth making, whatever failed before. */
+  /** What instances are made of from now on. */
   prepared(recipe: Recipe): void {
     this.#recipe = recipe;
     this.replan();
@@ -72,10 +72,16 @@ export class Pool {
     this.lastUsedMs = this.#o.context.clock.now();
   }
 
-  /** More standbys are there than the budget grants. */
-  overGranted(): boolean {
-    const standbys = [...this.#cells.values()].filter((c) => c.phase === 'standby' || c.phase === 'creating').length;
-    return standbys !== Math.min(this.want.standby, this.#o.standbyGrant());
+  /** Not as many are there as should be: a change elsewhere may matter. */
+  get unsettled(): boolean {
+    let running = 0;
+    let standbys = 0;
+    for (const { phase } of this.#cells.values()) {
+      if (phase === 'starting' || phase === 'ready') running++;
+      else if (phase !== 'ending') standbys++;
+    }
+    const target = Math.min(this.want.standby, this.#o.standbyGrant());
+    return running !== this.want.instances || standbys !== target;
   }
 
   /** Observes, plans, acts. Called on every change; a call from within its own actions is made after them. */

@@ -90,7 +90,8 @@ export function makeSpec(input: SpecInput): object {
         '/sys/devices/virtual/powercap',
         '/sys/firmware',
       ],
-      readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
+      // Of cgroup v1 the runtimes leave the folder above the controllers writable.
+      readonlyPaths: ['/sys/fs/cgroup', '/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
     },
   };
 }

@@ -90,8 +90,7 @@ export class Revision {
       return;
     }
     this.#enqueue(waiter, 'first');
-    this.pump(now);
-    if (this.queued > 0 && !this.hasUsable(now)) this.#events.activate(this);
+    this.instancesChanged(now);
   }
 
   /** Takes a waiter out of the queue: its client went away or its time is over. */
@@ -122,6 +121,12 @@ export class Revision {
       this.#unlink(waiter);
       this.#assign(waiter, instance);
     }
+  }
+
+  /** Its instances, or what is known of them, are others than before. */
+  instancesChanged(now: number): void {
+    this.pump(now);
+    if (this.queued > 0 && !this.hasUsable(now)) this.#events.activate(this);
   }
 
   /** Refuses everybody who waits. */

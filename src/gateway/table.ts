@@ -63,7 +63,7 @@ export class RouteTable {
         this.#setInstance(message.instance, now);
         return;
       case 'instance-gone':
-        this.#removeInstance(message.id);
+        this.#removeInstance(message.id, now);
         return;
     }
   }
@@ -80,7 +80,7 @@ export class RouteTable {
     for (const route of table.routes) this.#routes.set(route.host, route);
     const revisions = new Set(table.revisions.map((r) => r.id));
     const instances = new Set(table.instances.map((i) => i.id));
-    for (const id of [...this.#instances.keys()]) if (!instances.has(id)) this.#removeInstance(id);
+    for (const id of [...this.#instances.keys()]) if (!instances.has(id)) this.#removeInstance(id, now);
     for (const id of [...this.#revisions.keys()]) if (!revisions.has(id)) this.#removeRevision(id, now);
     for (const revision of table.revisions) this.#setRevision(revision, now);
     for (const instance of table.instances) this.#setInstance(instance, now);
@@ -128,16 +128,17 @@ export class RouteTable {
     const revision = this.#revisions.get(entry.revision);
     if (!revision) return;
     if (!revision.instances.includes(instance)) revision.instances.push(instance);
-    revision.pump(now);
+    revision.instancesChanged(now);
   }
 
-  #removeInstance(id: string): void {
+  #removeInstance(id: string, now: number): void {
     const instance = this.#instances.get(id);
     if (!instance) return;
     instance.gone = true;
     instance.closeIdle();
     this.#unlist(instance);
     this.settle(instance);
+    this.#revisions.get(instance.entry.revision)?.instancesChanged(now);
   }
 
   #unlist(instance: Instance): void {

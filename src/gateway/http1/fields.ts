@@ -95,7 +95,8 @@ export class FieldNames {
     if (role === 'pass' && name.includes('_') && this.#roles.has(lower.replaceAll('_', '-'))) role = 'drop';
     // Clearing is crude but bounded: real traffic has a few dozen spellings, only an attacker has thousands.
     if (this.#known.size >= maxKnownNames) this.#known.clear();
-    this.#known.set(name, role);
+    // A copy: V8's slices would keep the whole head of the first request with this name alive.
+    this.#known.set(Buffer.from(name, 'latin1').toString('latin1'), role);
     return role;
   }
 }

@@ -219,7 +219,7 @@ test('what is accepted here, Node reads the same way', async () => {
         const final = answer.slice(answer.lastIndexOf('HTTP/1.1 200'));
         if (!answer.includes('HTTP/1.1 200')) {
           // Node may be stricter (it refuses methods that it does not know, for example); then nothing is smuggled.
-          assert.match(answer, /^(HTTP\/1\.1 4|$)/);
+          assert.match(answer, /^(HTTP\/1\.1 100 Continue\r\n\r\n)?(HTTP\/1\.1 4|$)/);
           return;
         }
         const got = /\[.*?\](?=\r|$)/s.exec(answer)?.[0] ?? final;

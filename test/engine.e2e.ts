@@ -1,7 +1,8 @@
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,6 +20,10 @@ import { leftovers } from './support/leftovers.ts';
 // The local engine on the real runtime, with a static C program as its only image.
 
 const logger = createLogger({ level: process.env['EBB_TEST_LOG'] ? 'debug' : 'silent' });
+// Before the first test is defined: after an await in between, node:test takes what it has by then for all there is.
+const runtimes = await Promise.all(
+  ['crun', 'runc'].map(async (runtime) => ({ runtime, path: await findProgram(runtime) })),
+);
 let scratch = '';
 let layer = '';
 
@@ -155,8 +160,8 @@ function processesOf(options: LocalEngineOptions, instance: Instance): number[] 
     .map(Number);
 }
 
-for (const runtime of ['crun', 'runc']) {
-  const skip = (await findProgram(runtime)) ? false : `${runtime} is not installed`;
+for (const { runtime, path } of runtimes) {
+  const skip = path ? false : `${runtime} is not installed`;
   describe(`local engine, ${runtime}`, { skip }, () => {
     for (const contract of engineContract)
       test(contract.name, () =>
@@ -384,6 +389,30 @@ describe('local engine, bad days', () => {
     }))
       tail.push(line.text.slice(0, 9));
     assert.deepEqual(tail, ['line 9999', 'leaving w']);
+  });
+
+  test('kill -9 of the control process while sandboxes are being made leaves nothing behind', async () => {
+    const dir = await mkdtemp(join(scratch, 'killed-'));
+    const id = randomBytes(3).toString('hex');
+    const folders = { id, runDir: join(dir, 'run'), logsDir: join(dir, 'data', 'logs') };
+    const script = join(import.meta.dirname, 'engine', 'victim.ts');
+    for (const delayMs of [0, 20, 60, 150]) {
+      const victim = spawn(process.execPath, [script, JSON.stringify({ ...folders, layer })], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      await once(victim.stdout, 'data');
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      victim.kill('SIGKILL');
+      await once(victim, 'exit');
+    }
+    const options = { images: images(), spawner: systemSpawner, clock: systemClock, logger };
+    const engine = await createLocalEngine({ ...folders, ...options, drain: () => Promise.resolve() });
+    await engine.adopt([]);
+    assert.deepEqual(engine.instances(), []);
+    assert.deepEqual(await readdir(join(folders.runDir, 'sandboxes')), []);
+    await engine.shutdown();
+    assert.deepEqual(leftovers({ dataDir: join(dir, 'data'), runDir: folders.runDir, id }), []);
+    await rm(dir, { recursive: true });
   });
 
   test('two engines run side by side and leave each other alone', async () => {

@@ -102,6 +102,7 @@ export async function createLocalEngine(options: LocalEngineOptions): Promise<En
     const sandboxes = new Sandboxes({
       roots,
       namespace,
+      spawner,
       network,
       cgroups,
       runtime,

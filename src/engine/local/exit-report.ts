@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { ExitReport } from '../engine.ts';
-import { formatBytes } from './quantity.ts';
+import { formatBytes } from '../../platform/quantity.ts';
 
 /** Why the engine itself ended an instance; undefined when the instance ended by itself. */
 export type EndCause = { reason: 'Stopped' } | { reason: 'StartTimeout' | 'LivenessFailed' | 'Lost'; message: string };

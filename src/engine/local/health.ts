@@ -106,6 +106,7 @@ export function watchHealth(
 
 /** Milliseconds between attempts: tight for the first half second, then less and less so. */
 export function nextDelayMs(waitedMs: number, tightMs: number): number {
+  if (waitedMs < 30 && tightMs <= 2) return 1;
   if (waitedMs < 500) return tightMs;
   return waitedMs < 10_000 ? 50 : 250;
 }

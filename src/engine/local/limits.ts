@@ -1,6 +1,6 @@
 import { EbbError } from '../../platform/errors.ts';
 import type { Container } from '../../resources/index.ts';
-import { parseQuantity } from './quantity.ts';
+import { quantityOf } from './quantity.ts';
 
 export interface Limits {
   memoryBytes: number;
@@ -20,7 +20,7 @@ export function limitsOf(container: Container): Limits {
   const memory = limits['memory'];
   const cpu = limits['cpu'];
   const memoryBytes =
-    memory === undefined ? defaultMemoryBytes : Math.floor(parseQuantity(memory, 'resources.limits.memory'));
+    memory === undefined ? defaultMemoryBytes : Math.floor(quantityOf(memory, 'resources.limits.memory'));
   if (memoryBytes < leastMemoryBytes)
     throw new EbbError(
       'MemoryLimitTooSmall',
@@ -29,6 +29,6 @@ export function limitsOf(container: Container): Limits {
     );
   // The kernel refuses quotas under 1 ms in its 100 ms period.
   const cpuMillis =
-    cpu === undefined ? undefined : Math.max(10, Math.round(parseQuantity(cpu, 'resources.limits.cpu') * 1000));
+    cpu === undefined ? undefined : Math.max(10, Math.round(quantityOf(cpu, 'resources.limits.cpu') * 1000));
   return { memoryBytes, cpuMillis, pids: defaultPids };
 }

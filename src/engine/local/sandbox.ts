@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import type { LocalImage } from '../../images/images.ts';
 import { EbbError } from '../../platform/errors.ts';
+import type { Spawner } from '../../platform/spawn.ts';
 import type { Container } from '../../resources/index.ts';
 import type { Cgroups } from './cgroup.ts';
 import type { Limits } from './limits.ts';
@@ -47,6 +48,7 @@ export interface CreatedSandbox {
 export interface SandboxOptions {
   roots: SandboxRoots;
   namespace: MountNamespace;
+  spawner: Spawner;
   network: Network;
   cgroups: Cgroups;
   runtime: Runtime;
@@ -117,8 +119,10 @@ export class Sandboxes {
 
   /** Lets a created container's process go. Spawns in the same tick; throws EbbError SandboxFailed. */
   async start(id: string): Promise<void> {
-    const { namespace, runtime, roots } = this.#o;
-    const { code, stderr } = await namespace.run(runtime.path, ['--root', roots.oci, 'start', id]);
+    const { namespace, spawner, runtime, roots } = this.#o;
+    // crun and runc only open a fifo in their state folder, which is the same outside: one exec less, 1.3 ms of 10.
+    const inside = runtime.name !== 'crun' && runtime.name !== 'runc';
+    const { code, stderr } = await (inside ? namespace : spawner).run(runtime.path, ['--root', roots.oci, 'start', id]);
     if (code !== 0)
       throw new EbbError('SandboxFailed', 500, `cannot start the container: ${stderr.trim() || `exit ${code}`}`);
   }

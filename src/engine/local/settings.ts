@@ -2,7 +2,8 @@ import { EbbError } from '../../platform/errors.ts';
 import type { Workload } from '../engine.ts';
 import { limitsOf, type Limits } from './limits.ts';
 import { containerOf } from './process.ts';
-import { parseDuration, parseQuantity } from './quantity.ts';
+import { parseDuration } from '../../platform/duration.ts';
+import { quantityOf } from './quantity.ts';
 
 /** What a workload's spec and annotations say about running it. */
 export interface Settings {
@@ -37,7 +38,7 @@ function duration(annotations: Record<string, string>, name: string, otherwise: 
   const text = annotations[name];
   if (text === undefined) return otherwise;
   const ms = parseDuration(text);
-  if (ms === undefined || ms > longestMs)
+  if (ms === undefined || ms < 0 || ms > longestMs)
     throw new EbbError(
       'InvalidAnnotation',
       422,
@@ -50,7 +51,7 @@ function writableOf(annotations: Record<string, string>): Settings['writable'] {
   const kind = annotations['ebb.dev/writable'] ?? 'memory';
   if (kind === 'memory') return { kind };
   const size = annotations['ebb.dev/writable-size'] ?? '2Gi';
-  const bytes = kind === 'disk' ? Math.floor(parseQuantity(size, 'annotation ebb.dev/writable-size')) : NaN;
+  const bytes = kind === 'disk' ? Math.floor(quantityOf(size, 'annotation ebb.dev/writable-size')) : NaN;
   if (!(bytes >= leastDiskBytes && bytes <= mostDiskBytes))
     throw new EbbError(
       'InvalidAnnotation',

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { describeExit, type EndCause } from './exit-report.ts';
 import { limitsOf } from './limits.ts';
 import { diagnose, parseListeners } from './listeners.ts';
-import { formatBytes, parseDuration, parseQuantity } from './quantity.ts';
+import { formatBytes } from '../../platform/quantity.ts';
+import { quantityOf } from './quantity.ts';
 
 test('quantities as Kubernetes writes them', () => {
   const cases: [string, number][] = [
@@ -15,17 +16,11 @@ test('quantities as Kubernetes writes them', () => {
     ['1e3', 1000],
     ['2Ki', 2048],
   ];
-  for (const [text, value] of cases) assert.equal(parseQuantity(text, 'x'), value, text);
+  for (const [text, value] of cases) assert.equal(quantityOf(text, 'x'), value, text);
   for (const text of ['', '1MB', '-1', '1 Gi', 'Mi', '1e9999', '0x10'])
-    assert.throws(() => parseQuantity(text, 'resources.limits.cpu'), { code: 'InvalidQuantity' }, text);
+    assert.throws(() => quantityOf(text, 'resources.limits.cpu'), { code: 'InvalidQuantity' }, text);
   assert.equal(formatBytes(64 * 2 ** 20), '64Mi');
   assert.equal(formatBytes(1001), '1001');
-});
-
-test('durations as Go writes them', () => {
-  assert.equal(parseDuration('1m30s'), 90_000);
-  assert.equal(parseDuration('500ms'), 500);
-  for (const text of [undefined, '', '5', 's', '-1s', '1d']) assert.equal(parseDuration(text), undefined, String(text));
 });
 
 test('limits have defaults and a floor', () => {

@@ -27,7 +27,7 @@ export function mediaTypeOf(request: Request): string {
   return type === '' ? 'application/json' : type;
 }
 
-/** Reads an object of the API as JSON or YAML. */
+/** Reads an object of the API as JSON, YAML or, for the kinds that clients send so, protobuf. */
 export async function readObject(request: Request): Promise<Record<string, unknown>> {
   const type = mediaTypeOf(request);
   const body = await readBody(request);
@@ -38,15 +38,15 @@ export async function readObject(request: Request): Promise<Record<string, unkno
   return value as Record<string, unknown>;
 }
 
-/** Parses JSON or YAML text of a stated media type, with a bounded depth. */
+/** Parses JSON, YAML or protobuf, as the media type says, with a bounded depth. */
 export async function parse(type: string, body: Buffer): Promise<unknown> {
   if (type === 'application/yaml' || type === 'application/x-yaml' || type === 'text/yaml') {
     return checkDepth(await parseYaml(body));
   }
   if (type === 'application/vnd.kubernetes.protobuf') {
-    throw unsupportedMediaType(
-      'protobuf bodies are not accepted: send application/json or application/yaml (kubectl apply -f does)',
-    );
+    // Rarely used, and a good deal of tables.
+    const { decodeProtobuf } = await import('./protobuf/decode.ts');
+    return checkDepth(decodeProtobuf(body));
   }
   if (type !== 'application/json' && !type.endsWith('+json')) {
     throw unsupportedMediaType(`content type "${type}" is not accepted: send application/json or application/yaml`);

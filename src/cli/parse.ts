@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
-import { durationMs, quantityBytes } from '../platform/quantity.ts';
+import { parseDuration, parseTimeSpan } from '../platform/duration.ts';
+import { memoryBytes } from '../platform/quantity.ts';
 
 /** Commander shows the message behind the option and its value, and ends with exit code 2. */
 function must(rule: string): never {
@@ -18,17 +19,17 @@ export const whole =
 export const spanText =
   (minMs: number, maxMs: number, range: string) =>
   (text: string): string => {
-    const ms = durationMs(text);
+    const ms = parseDuration(text);
     return ms !== undefined && ms >= minMs && ms <= maxMs ? text : must(`a time ${range}, such as 30s or 5m`);
   };
 
 /** A time span in milliseconds. */
 export function spanMs(text: string): number {
-  return durationMs(text) ?? must('a time such as 30s, 5m or 1h');
+  return parseTimeSpan(text) ?? must('a time such as 30s, 5m or 1h');
 }
 
 export function memoryText(text: string): string {
-  return quantityBytes(text) === undefined ? must('a size such as 256Mi or 1Gi') : text;
+  return !((memoryBytes(text) ?? 0) > 0) ? must('a size such as 256Mi or 1Gi') : text;
 }
 
 /** Kubernetes CPU: `500m`, `0.5`, `2`. */

@@ -18,6 +18,12 @@ const readyTimeoutMs = 120_000;
 const maxLogBytes = 16 * 1024 * 1024;
 const recheckMs = 100;
 
+/**
+ * Of the control process. A young generation of 1 MB instead of 16 (it is three such halves) holds 35 MB less while nothing
+ * happens; what the process does is short-lived and small, so that collecting it more often costs nothing to speak of.
+ */
+const nodeFlags = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'];
+
 /** What `src/control/main.ts` exports. */
 interface ControlModule {
   runControl(options: ControlOptions, signal: AbortSignal): Promise<void>;
@@ -61,11 +67,11 @@ async function detached(context: Context, options: ControlOptions): Promise<void
   progress.update('starting Ebb');
   const begin = context.clock.monotonic();
   const log = openLog(layout(options).controlLog, layout(options).logs);
-  const child = spawn(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', controlProgram('main').pathname, ...controlArgs(options)],
-    { detached: true, stdio: ['ignore', log.fd, log.fd], cwd: '/' },
-  );
+  const child = spawn(process.execPath, [...nodeFlags, controlProgram('main').pathname, ...controlArgs(options)], {
+    detached: true,
+    stdio: ['ignore', log.fd, log.fd],
+    cwd: '/',
+  });
   const ended = new AbortController();
   const exited = once(child, 'exit').then(
     ([code]) => code as number | null,

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseDuration } from '../platform/duration.ts';
 import { knativeDefaults, settingsOf } from './settings.ts';
 
 const scaling = (settings: Record<string, string>) =>
@@ -75,20 +74,4 @@ describe('settingsOf', () => {
     });
     assert.deepEqual(settingsOf({ ...junk, 'ebb.dev/scale-to-zero-after': 'soon' }, {}), settingsOf({}, {}));
   });
-});
-
-describe('parseDuration', () => {
-  const table: [string, number | undefined][] = [
-    ['10s', 10_000],
-    ['1m30s', 90_000],
-    ['1.5h', 5_400_000],
-    ['250ms', 250],
-    ['0', 0],
-    ['10', undefined],
-    ['-1s', undefined],
-    ['', undefined],
-    ['1s ', undefined],
-    ['9'.repeat(400) + 's', undefined],
-  ];
-  for (const [text, ms] of table) it(`${text.slice(0, 12)} is ${ms}`, () => assert.equal(parseDuration(text), ms));
 });

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { controlArgs, controlOptions, formatListen, parseControlArgs, parseListen } from './options.ts';
-import { durationMs, quantityBytes } from './quantity.ts';
 
 describe('controlOptions', () => {
   it('completes nothing to the defaults', () => {
@@ -75,18 +74,5 @@ describe('listen addresses', () => {
     for (const text of ['127.0.0.1:0', '[::1]:8080', 'localhost:1']) {
       assert.equal(formatListen(parseListen('x', text, '0.0.0.0')), text);
     }
-  });
-});
-
-describe('quantities', () => {
-  it('durations', () => {
-    assert.equal(durationMs('1m30s'), 90_000);
-    assert.equal(durationMs('1.5h'), 5_400_000);
-    for (const text of ['', '10', 's', '-1s', '1s ', '1x']) assert.equal(durationMs(text), undefined, text);
-  });
-  it('bytes', () => {
-    assert.equal(quantityBytes('256Mi'), 268_435_456);
-    assert.equal(quantityBytes('1G'), 1e9);
-    for (const text of ['', 'Mi', '-1', '1 Mi', '1MiB', '1e9']) assert.equal(quantityBytes(text), undefined, text);
   });
 });

@@ -3,7 +3,8 @@ import { parseArgs } from 'node:util';
 import { EbbError } from './errors.ts';
 import type { LogLevel } from './logger.ts';
 import { defaultPaths } from './paths.ts';
-import { durationMs, quantityBytes } from './quantity.ts';
+import { parseTimeSpan } from './duration.ts';
+import { memoryBytes } from './quantity.ts';
 
 /** Everything that a control process is told at its start. Validated: see {@link controlOptions}. */
 export interface ControlOptions {
@@ -175,7 +176,7 @@ function runtimeOf(text: string): string {
 }
 
 function scaleToZeroOf(text: string): number {
-  const ms = durationMs(text);
+  const ms = parseTimeSpan(text);
   if (ms === undefined || ms < 1000 || ms > maxScaleToZeroMs) {
     invalid('scale-to-zero-after', text, 'be a time from 1s to 24h, such as 30s or 5m');
   }
@@ -183,8 +184,9 @@ function scaleToZeroOf(text: string): number {
 }
 
 function budgetOf(text: string): number {
-  const bytes = quantityBytes(text);
-  if (bytes === undefined) invalid('standby-budget', text, 'be a memory size such as 256Mi, or 0 for no standbys');
+  const bytes = memoryBytes(text);
+  if (bytes === undefined || bytes < 0)
+    invalid('standby-budget', text, 'be a memory size such as 256Mi, or 0 for no standbys');
   return bytes;
 }
 

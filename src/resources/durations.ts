@@ -1,25 +1,4 @@
-const units: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  μs: 1e-3,
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-};
-
-/** A Go duration in milliseconds: `1m30s` -> 90000, `250ms` -> 250, `0` -> 0. Undefined when it is none. */
-export function parseDuration(text: string): number | undefined {
-  if (text.length > 64) return undefined;
-  const match = /^([+-]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|0)$/.exec(text);
-  if (!match) return undefined;
-  let total = 0;
-  for (const [, number, unit] of (match[2] ?? '').matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)) {
-    total += Number(number) * (units[unit ?? ''] ?? 0);
-  }
-  return match[1] === '-' ? -total : total;
-}
+export { parseDuration } from '../platform/duration.ts';
 
 /** How long ago, as kubectl's AGE column shows it: `45s`, `3m20s`, `26h`, `4d3h`, `2y10d` (apimachinery's HumanDuration). */
 export function humanDuration(ms: number): string {

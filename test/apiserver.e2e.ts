@@ -1,36 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
-import { writeKubeconfig } from '../src/apiserver/kubeconfig.ts';
-import { ensurePki } from '../src/apiserver/pki.ts';
-import { startApiServer, type ApiServer, type PodView } from '../src/apiserver/server.ts';
-import { bearerToken, ensureToken } from '../src/apiserver/token.ts';
+import type { ApiServer, PodView } from '../src/apiserver/server.ts';
 import { systemClock } from '../src/platform/clock.ts';
 import { silentLogger } from '../src/platform/logger.ts';
-import { kinds } from '../src/resources/api.ts';
 import type { KubeObject, Service } from '../src/resources/index.ts';
 import { createEventRecorder } from '../src/store/events.ts';
-import { openSqliteStore } from '../src/store/sqlite/store.ts';
 import type { ResourceStore } from '../src/store/store.ts';
-
-interface Result {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-function run(command: string, args: string[], input = ''): Promise<Result> {
-  return new Promise((resolve) => {
-    const child = execFile(command, args, { timeout: 30_000 }, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
-    );
-    child.stdin?.end(input);
-  });
-}
+import { ok, run, startKubectlApi, type KubectlApi, type Result } from './support/kubectl.ts';
 
 const noKubectl = (await run('kubectl', ['version', '--client'])).code !== 0 && 'kubectl is not installed';
 
@@ -88,38 +68,17 @@ describe('kubectl against the API server', { skip: noKubectl }, () => {
     },
   };
 
-  const kubectl = (...args: string[]) => run('kubectl', flags().concat(args));
-  const flags = () => [`--kubeconfig=${dir}/kubeconfig`, `--cache-dir=${dir}/cache`];
-  const apply = (text: string, ...args: string[]) => run('kubectl', [...flags(), 'apply', '-f', '-', ...args], text);
-  const ok = async (result: Promise<Result>) => {
-    const { code, stdout, stderr } = await result;
-    assert.equal(code, 0, stderr);
-    return stdout;
-  };
+  let client: KubectlApi;
+  const kubectl = (...args: string[]) => client.kubectl(...args);
+  const flags = () => client.flags;
+  const apply = (text: string, ...args: string[]) => client.apply(text, ...args);
 
   before(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'ebb-kubectl-'));
-    store = await openSqliteStore({ file: join(dir, 'state.db'), clock: systemClock });
-    const pki = await ensurePki({ dir: join(dir, 'pki'), clock: systemClock });
-    const token = await ensureToken(join(dir, 'pki'));
-    api = await startApiServer({
-      store,
-      kinds,
-      listen: { host: '127.0.0.1', port: 0 },
-      tls: pki,
-      authenticate: bearerToken(token),
-      views: { pods: view },
-      clock: systemClock,
-      logger: silentLogger,
-    });
-    await writeKubeconfig(join(dir, 'kubeconfig'), { server: api.url, ca: pki.ca, token });
+    client = await startKubectlApi(view);
+    ({ dir, store, api } = client);
   });
 
-  after(async () => {
-    await api[Symbol.asyncDispose]();
-    await store[Symbol.asyncDispose]();
-    await rm(dir, { recursive: true });
-  });
+  after(() => client[Symbol.asyncDispose]());
 
   it('discovers and explains', async () => {
     const resources = await ok(kubectl('api-resources', '--no-headers'));

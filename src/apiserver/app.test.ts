@@ -448,7 +448,16 @@ describe('anything that anybody sends', () => {
         fc.dictionary(key, tie('tree'), { maxKeys: 5 }),
       ),
     }));
-    const types = ['json', 'yaml', 'json-patch+json', 'merge-patch+json', 'strategic-merge-patch+json', 'octet-stream'];
+    const types = [
+      'json',
+      'yaml',
+      'vnd.kubernetes.protobuf',
+      'apply-patch+yaml',
+      'json-patch+json',
+      'merge-patch+json',
+      'strategic-merge-patch+json',
+      'octet-stream',
+    ];
     const resources = kinds.map(
       (k) => (k.group === '' ? '/api/v1' : `/apis/${k.group}/${k.version}`) + `/namespaces/default/${k.plural}`,
     );

@@ -42,7 +42,7 @@ export interface AppOptions {
 /** The API as a function from request to response: health, then authentication, then everything else. */
 export function createApp(given: AppOptions): Hono<ApiEnv> {
   // A kind that nobody shows is not there at all.
-  const kinds = given.kinds.filter((k) => k.source === 'stored' || given.views.pods);
+  const kinds = given.kinds.filter((k) => k.source !== 'pods' || given.views.pods);
   const options = { ...given, kinds };
   const { logger, version } = options;
   const app = new Hono<ApiEnv>();

@@ -1,12 +1,14 @@
 import type { Hono } from 'hono';
 import { apiVersionOf } from '../resources/index.ts';
 import type { Kind } from '../resources/api.ts';
+import { aggregatedDiscovery } from './aggregated-discovery.ts';
 import type { ApiEnv } from './app.ts';
+import { subresourcesOf } from './subresources.ts';
 
 /** The Kubernetes version whose API this follows; clients use it to know which features they may expect. */
 const kubernetes = { major: '1', minor: '32' };
 
-/** `/version`, `/api`, `/apis` and the resource list of each group and version. Aggregated discovery is not offered. */
+/** `/version`, `/api`, `/apis` (plain and aggregated) and the resource list of each group and version. */
 export function discoveryRoutes(app: Hono<ApiEnv>, kinds: readonly Kind[], version: string): void {
   app.get('/version', (c) =>
     c.json({
@@ -28,15 +30,21 @@ export function discoveryRoutes(app: Hono<ApiEnv>, kinds: readonly Kind[], versi
     return { name, versions, preferredVersion: versions[0] };
   };
 
+  const core = kinds.filter((k) => k.group === '');
+  const named = kinds.filter((k) => k.group !== '');
   app.get('/api', (c) =>
-    c.json({
+    aggregatedDiscovery(c, core, () => ({
       kind: 'APIVersions',
       versions: versionsOf(''),
       serverAddressByClientCIDRs: [{ clientCIDR: '0.0.0.0/0', serverAddress: new URL(c.req.url).host }],
-    }),
+    })),
   );
   app.get('/apis', (c) =>
-    c.json({ kind: 'APIGroupList', apiVersion: 'v1', groups: groups.filter((g) => g !== '').map(apiGroup) }),
+    aggregatedDiscovery(c, named, () => ({
+      kind: 'APIGroupList',
+      apiVersion: 'v1',
+      groups: groups.filter((g) => g !== '').map(apiGroup),
+    })),
   );
   for (const group of groups) {
     if (group !== '')
@@ -65,9 +73,11 @@ function resourcesOf(kind: Kind): object[] {
       ...(kind.shortNames.length > 0 ? { shortNames: kind.shortNames } : {}),
       ...(kind.categories.length > 0 ? { categories: kind.categories } : {}),
     },
-    ...(kind.status
-      ? [{ name: `${kind.plural}/status`, singularName: '', ...common, verbs: ['get', 'patch', 'update'] }]
-      : []),
-    ...(kind.source === 'pods' ? [{ name: `${kind.plural}/log`, singularName: '', ...common, verbs: ['get'] }] : []),
+    ...subresourcesOf(kind).map(({ name, verbs }) => ({
+      name: `${kind.plural}/${name}`,
+      singularName: '',
+      ...common,
+      verbs,
+    })),
   ];
 }

@@ -3,6 +3,7 @@ import { EbbError } from '../platform/errors.ts';
 import type { Kind } from '../resources/api.ts';
 import type { KubeObject } from '../resources/index.ts';
 import { apiVersionOf } from '../resources/index.ts';
+import { admit } from './admission.ts';
 import type { ApiEnv, AppOptions } from './app.ts';
 import { readObject } from './body.ts';
 import { storedCollection, type Collection } from './collection.ts';
@@ -21,9 +22,10 @@ type Ctx = Context<ApiEnv>;
 /** The REST routes of every kind. */
 export function resourceRoutes(app: Hono<ApiEnv>, options: AppOptions): void {
   for (const kind of options.kinds) {
+    const base = pathOf(kind.group, kind.version);
+    if (kind.source === 'review') mountReview(app, `${base}/${kind.plural}`, kind);
     const collection = collectionOf(kind, options);
     if (!collection) continue;
-    const base = pathOf(kind.group, kind.version);
     const scope = kind.namespaced ? `${base}/namespaces/:namespace/${kind.plural}` : `${base}/${kind.plural}`;
     if (kind.namespaced) app.get(`${base}/${kind.plural}`, (c) => listOrWatch(c, kind, collection, options));
     mount(app, scope, kind, collection, options);
@@ -32,14 +34,26 @@ export function resourceRoutes(app: Hono<ApiEnv>, options: AppOptions): void {
 
 function collectionOf(kind: Kind, { store, views, clock, signal }: AppOptions): Collection | undefined {
   if (kind.source === 'stored') return storedCollection(store, kind);
-  if (!views.pods) return undefined;
+  if (kind.source !== 'pods' || !views.pods) return undefined;
   const pods = podCollection(views.pods, clock);
   signal.addEventListener('abort', () => pods[Symbol.dispose](), { once: true });
   return pods;
 }
 
+/** A question: POST answers it, and that is all there is. */
+function mountReview(app: Hono<ApiEnv>, path: string, kind: Kind): void {
+  app.post(path, async (c) => {
+    const user = c.get('user');
+    const { fieldValidation } = writeOptions(c);
+    const body = await readObject(c.req.raw);
+    const none = { namespace: undefined, name: undefined, previous: undefined };
+    const { object } = admit({ kind, body, user: user.name, fieldValidation, ...none });
+    return c.json(kind.review ? kind.review(object, user) : object, 201);
+  });
+}
+
 function mount(app: Hono<ApiEnv>, scope: string, kind: Kind, collection: Collection, options: AppOptions): void {
-  const writer = createWriter(kind, options.store, options.clock);
+  const writer = createWriter(kind, options);
   const allows = (verb: Kind['verbs'][number]) => {
     if (!kind.verbs.includes(verb)) throw methodNotAllowed(kind, verb);
   };

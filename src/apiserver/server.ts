@@ -2,10 +2,8 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { EbbError, errnoOf } from '../platform/errors.ts';
-import { apiVersionOf } from '../resources/index.ts';
-import type { Kind } from '../resources/api.ts';
-import type { ResourceStore } from '../store/store.ts';
 import { createApp, type AppOptions } from './app.ts';
+import { makePermanent } from './permanent.ts';
 
 export type { Authenticate, User } from './app.ts';
 export type { PodLogOptions, PodView } from './views.ts';
@@ -103,15 +101,4 @@ function renewDaily(
       (error: unknown) => logger.error({ err: error }, 'the TLS certificate cannot be renewed'),
     );
   });
-}
-
-async function makePermanent(kinds: readonly Kind[], store: ResourceStore): Promise<void> {
-  for (const kind of kinds) {
-    for (const name of kind.permanent ?? []) {
-      const object = { apiVersion: apiVersionOf(kind.group, kind.version), kind: kind.kind, metadata: { name } };
-      const key = { group: kind.group, kind: kind.kind, namespace: undefined, name };
-      if (await store.get(key)) continue;
-      await store.create(kind.default ? kind.default(object, undefined) : object);
-    }
-  }
 }

@@ -14,6 +14,7 @@ import {
 import type { DeleteOptions, ObjectKey, ResourceStore } from '../store/store.ts';
 import { admit, type Admitted, type FieldValidation } from './admission.ts';
 import type { Patch } from './patch.ts';
+import { furnish, isNamespace } from './permanent.ts';
 import { badRequest, detailsOf, notFound, resourceName } from './status.ts';
 
 export interface Target {
@@ -38,6 +39,13 @@ export interface Writer {
   remove(target: Target, how: DeleteOptions, dryRun: boolean): Promise<KubeObject>;
 }
 
+export interface WriterParts {
+  store: ResourceStore;
+  clock: Clock;
+  /** Every kind: some come with each namespace. */
+  kinds: readonly Kind[];
+}
+
 /** A patch without a version of its own is tried again on the newest object so often (Kubernetes: 5). */
 const patchAttempts = 5;
 
@@ -45,7 +53,7 @@ const patchAttempts = 5;
 const nameAlphabet = 'bcdfghjklmnpqrstvwxz2456789';
 
 /** The writes of one kind: admission, then the store, with errors in Kubernetes' words. */
-export function createWriter(kind: Kind, store: ResourceStore, clock: Clock): Writer {
+export function createWriter(kind: Kind, { store, clock, kinds }: WriterParts): Writer {
   const keyOf = ({ namespace, name }: Target): ObjectKey => ({ group: kind.group, kind: kind.kind, namespace, name });
 
   async function mustGet(target: Target): Promise<StoredObject> {
@@ -79,7 +87,11 @@ export function createWriter(kind: Kind, store: ResourceStore, clock: Clock): Wr
     const named = { ...target, name: admitted.object.metadata.name };
     await namespaceMustExist(target.namespace);
     return worded(named, async () => {
-      if (!dryRun) return { ...admitted, object: await store.create(forgetVersion(admitted.object)) };
+      if (!dryRun) {
+        const object = await store.create(forgetVersion(admitted.object));
+        if (isNamespace(kind)) await furnish(store, kinds, object.metadata.name);
+        return { ...admitted, object };
+      }
       if (await store.get(keyOf(named)))
         throw new EbbError('AlreadyExists', 409, `${describeKey(keyOf(named))} already exists`);
       return { ...admitted, object: born(admitted.object as StoredObject, randomUid(), clock.now()) };
@@ -142,6 +154,12 @@ export function createWriter(kind: Kind, store: ResourceStore, clock: Clock): Wr
     }
   }
 
+  /** What a namespace always has comes back, unless the namespace itself goes. */
+  async function refurnish(namespace: string): Promise<void> {
+    const room = await store.get({ group: '', kind: 'Namespace', namespace: undefined, name: namespace });
+    if (room && room.metadata.deletionTimestamp === undefined) await furnish(store, [kind], namespace);
+  }
+
   return {
     async create(target, given, options) {
       const metadata = given['metadata'] as { name?: unknown; generateName?: unknown } | null | undefined;
@@ -175,6 +193,7 @@ export function createWriter(kind: Kind, store: ResourceStore, clock: Clock): Wr
       await worded(target, async () => {
         if (dryRun) checkPreconditions(before, how.uid, how.resourceVersion);
         else await store.delete(keyOf(target), how);
+        if (!dryRun && kind.inEveryNamespace?.includes(target.name)) await refurnish(target.namespace ?? '');
       });
       return before;
     },

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox';
-import { flag, int64, stringMap, text, time } from './schema.ts';
+import { flag, int64, listMap, listSet, stringMap, text, time } from './schema.ts';
 
 export const OwnerReference = Type.Object(
   {
@@ -28,12 +28,8 @@ export const ObjectMeta = Type.Object(
     deletionGracePeriodSeconds: Type.Optional(int64('Seconds until it is removed; set by the server.')),
     labels: Type.Optional(stringMap('Keys and values to select objects by.')),
     annotations: Type.Optional(stringMap('Keys and values for tools and people.')),
-    finalizers: Type.Optional(
-      Type.Array(Type.String(), { description: 'Who must agree before the object is removed.' }),
-    ),
-    ownerReferences: Type.Optional(
-      Type.Array(OwnerReference, { description: 'The objects that this one belongs to.' }),
-    ),
+    finalizers: Type.Optional(listSet('Who must agree before the object is removed.')),
+    ownerReferences: Type.Optional(listMap(OwnerReference, ['uid'], 'The objects that this one belongs to.')),
     managedFields: Type.Optional(Type.Array(Type.Unknown(), { description: 'Who set which field.' })),
   },
   { description: 'Standard metadata of every object.' },

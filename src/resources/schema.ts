@@ -25,6 +25,27 @@ export const intOrString = (description: string) =>
 export const quantity = () =>
   Type.Unsafe<string>({ 'x-kubernetes-int-or-string': true, anyOf: [{ type: 'number' }, { type: 'string' }] });
 
+/**
+ * A list whose items are told apart by the values of some fields: appliers own single items of it, and patches merge
+ * into the item with the same first key (Kubernetes' `listType=map` and `patchMergeKey`). Other lists are one value.
+ */
+export const listMap = <T extends TSchema>(item: T, mapKeys: readonly string[], description: string) =>
+  Type.Array(item, {
+    description,
+    'x-kubernetes-list-type': 'map',
+    'x-kubernetes-list-map-keys': mapKeys,
+    'x-kubernetes-patch-strategy': 'merge',
+    'x-kubernetes-patch-merge-key': mapKeys[0],
+  });
+
+/** A list of texts, each there once; the order says nothing (Kubernetes' `listType=set`). */
+export const listSet = (description: string) =>
+  Type.Array(Type.String(), {
+    description,
+    'x-kubernetes-list-type': 'set',
+    'x-kubernetes-patch-strategy': 'merge',
+  });
+
 /** Any JSON object, kept as it is. */
 export const freeform = (description: string) =>
   Type.Unsafe<Record<string, unknown>>({ type: 'object', 'x-kubernetes-preserve-unknown-fields': true, description });

@@ -90,57 +90,6 @@ describe('protobuf bodies', () => {
     );
     assert.deepEqual(
       decodeProtobuf(
-        wrap('v1', 'Service', [
-          goMetadata('s'),
-          [
-            2,
-            [
-              [
-                1,
-                [
-                  [3, 80],
-                  [
-                    4,
-                    [
-                      [1, 0],
-                      [2, 8080],
-                    ],
-                  ],
-                ],
-              ],
-              [
-                1,
-                [
-                  [3, 81],
-                  [
-                    4,
-                    [
-                      [1, 1],
-                      [3, 'http'],
-                    ],
-                  ],
-                ],
-              ],
-              [20, false],
-            ],
-          ],
-        ]),
-      ),
-      {
-        apiVersion: 'v1',
-        kind: 'Service',
-        metadata: { name: 's' },
-        spec: {
-          ports: [
-            { port: 80, targetPort: 8080 },
-            { port: 81, targetPort: 'http' },
-          ],
-          allocateLoadBalancerNodePorts: false,
-        },
-      },
-    );
-    assert.deepEqual(
-      decodeProtobuf(
         wrap('serving.knative.dev/v1', 'DeleteOptions', [
           [1, 0],
           [4, 'Foreground'],

@@ -81,12 +81,6 @@ function valueOf(field: Field, wire: WireField, budget: { left: number }): unkno
     case 'time':
     case 'microTime':
       return timeOf(bytesOf(wire), field.type === 'time' ? 0 : 6);
-    case 'intOrString': {
-      const parts = new Map([...fieldsOf(bytesOf(wire))].map((f) => [f.number, f]));
-      const [type, number, text] = [parts.get(1), parts.get(2), parts.get(3)];
-      if (type && numberOf(type) === 1n) return text ? textOf(bytesOf(text)) : '';
-      return number ? Number(signed(numberOf(number))) : 0;
-    }
     default:
       return decode(field.type, bytesOf(wire), budget);
   }

@@ -4,7 +4,7 @@
  */
 export type Message = ReadonlyMap<number, Field>;
 
-type Scalar = 'string' | 'bytes' | 'bool' | 'integer' | 'time' | 'microTime' | 'intOrString' | 'fieldsV1';
+type Scalar = 'string' | 'bytes' | 'bool' | 'integer' | 'time' | 'microTime' | 'fieldsV1';
 
 export interface Field {
   name: string;
@@ -85,37 +85,6 @@ const objectReference = message({
   fieldPath: [7, 'string'],
 });
 
-const servicePort = message({
-  name: [1, 'string'],
-  protocol: [2, 'string'],
-  port: [3, 'integer'],
-  targetPort: [4, 'intOrString'],
-  nodePort: [5, 'integer'],
-  appProtocol: [6, 'string'],
-});
-
-const serviceSpec = message({
-  ports: [1, list(servicePort)],
-  selector: [2, strings],
-  clusterIP: [3, 'string'],
-  type: [4, 'string'],
-  externalIPs: [5, list('string')],
-  sessionAffinity: [7, 'string'],
-  loadBalancerIP: [8, 'string'],
-  loadBalancerSourceRanges: [9, list('string')],
-  externalName: [10, 'string'],
-  externalTrafficPolicy: [11, 'string'],
-  healthCheckNodePort: [12, 'integer'],
-  publishNotReadyAddresses: [13, 'bool'],
-  ipFamilyPolicy: [17, 'string'],
-  clusterIPs: [18, list('string')],
-  ipFamilies: [19, list('string')],
-  allocateLoadBalancerNodePorts: [20, optionalBool],
-  loadBalancerClass: [21, 'string'],
-  internalTrafficPolicy: [22, 'string'],
-  trafficDistribution: [23, 'string'],
-});
-
 const event = message({
   metadata,
   involvedObject: [2, objectReference],
@@ -183,7 +152,6 @@ export const kindMessages: ReadonlyMap<string, Message> = new Map([
       automountServiceAccountToken: [4, optionalBool],
     }),
   ],
-  ['v1/Service', message({ metadata, spec: [2, serviceSpec] })],
   ['v1/Event', event],
   [
     'authorization.k8s.io/v1/SelfSubjectAccessReview',

@@ -6,7 +6,7 @@ import { validateMetadata } from '../validation/metadata.ts';
 import { ageOf, fieldColumn } from './columns.ts';
 import { allVerbs, type Kind } from './kind.ts';
 
-const ObjectReference = Type.Object(
+export const ObjectReference = Type.Object(
   {
     apiVersion: Type.Optional(text('API version of the object.')),
     kind: Type.Optional(text('Kind of the object.')),

@@ -1,12 +1,15 @@
 import { configMapKind } from './config-map.ts';
 import { configurationKind } from './configuration.ts';
+import { coreServiceKind } from './core-service.ts';
 import { eventKind } from './event.ts';
 import type { Kind } from './kind.ts';
 import { namespaceKind } from './namespace.ts';
 import { podKind } from './pod.ts';
+import { reviewKinds } from './reviews.ts';
 import { revisionKind } from './revision.ts';
 import { routeKind } from './route.ts';
 import { secretKind } from './secret.ts';
+import { serviceAccountKind } from './service-account.ts';
 import { serviceKind } from './service.ts';
 
 /** Every kind of the API. */
@@ -20,6 +23,9 @@ export const kinds: readonly Kind[] = [
   namespaceKind,
   podKind,
   secretKind,
+  serviceAccountKind,
+  coreServiceKind,
+  ...reviewKinds,
 ];
 
 export type { Column, Kind, Verb } from './kind.ts';

@@ -15,6 +15,12 @@ export interface Column {
   value(object: KubeObject, nowMs: number): string | number | boolean | undefined;
 }
 
+/** Who asks for a review. */
+export interface Reviewer {
+  name: string;
+  groups: readonly string[];
+}
+
 /** All that the API server knows of a kind. Adding one to the API is a file with one of these and a line in index.ts. */
 export interface Kind {
   group: string;
@@ -30,8 +36,8 @@ export interface Kind {
   verbs: readonly Verb[];
   /** Merge keys of lists are known to kubectl for Kubernetes' own kinds, so it sends strategic merge patches for those. */
   strategicMerge: boolean;
-  /** `stored` in the ResourceStore, or told by the PodView. */
-  source: 'stored' | 'pods';
+  /** `stored` in the ResourceStore, told by the PodView, made of the other kinds, or a question that is answered at once. */
+  source: 'stored' | 'pods' | 'kinds' | 'review';
   schema: TSchema;
   columns: readonly Column[];
   /** Values of the selectable fields besides metadata.name and metadata.namespace. */
@@ -43,6 +49,10 @@ export interface Kind {
   present?(object: KubeObject): KubeObject;
   /** Names that always exist: made when the server starts, refused to be deleted. */
   permanent?: readonly string[];
+  /** Names that exist in every namespace: made with it, and again when they are deleted. */
+  inEveryNamespace?: readonly string[];
+  /** Of a `review`: the question with its answer. Pure. */
+  review?(object: KubeObject, user: Reviewer): KubeObject;
   /** Whether the server notes who made and last changed the spec (Knative's creator and lastModifier annotations). */
   stampsUser: boolean;
 }

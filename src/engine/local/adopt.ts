@@ -1,5 +1,6 @@
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { Clock } from '../../platform/clock.ts';
 import { errnoOf } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logger.ts';
@@ -71,7 +72,8 @@ async function halfMade(dirs: readonly string[], clock: Clock): Promise<void> {
   const deadline = clock.monotonic() + 3000;
   for (const dir of dirs)
     while (clock.monotonic() < deadline && (await stat(join(dir, 'sync')).catch(() => undefined)))
-      await new Promise<void>((resolve) => clock.after(20, resolve));
+      // Not the clock's timer, which does not keep the process alive: at start nothing else may do so yet.
+      await setTimeout(20);
 }
 
 /** Processes and control groups of this Ebb without a sandbox folder. */

@@ -296,6 +296,12 @@ class LocalEngine implements Engine {
   }
 
   async shutdown(): Promise<void> {
+    // Neither the clock's timers nor the watch for exits keep the process alive, and by now nothing else may.
+    const alive = setInterval(() => undefined, 60_000);
+    await this.#takeDown().finally(() => clearInterval(alive));
+  }
+
+  async #takeDown(): Promise<void> {
     this.#adopted ??= this.#adopt([]);
     await this.#adopted.catch((error: unknown) =>
       this.#o.logger.warn({ error: messageOf(error) }, 'shutting down what could not be adopted'),

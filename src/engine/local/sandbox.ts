@@ -259,8 +259,8 @@ exec 4<>sync
 _OCI_SYNCPIPE=3 "$@" </dev/null >/dev/null 2>conmon.err 3>&4 4>&-
 exec 5<sync 4>&-
 read -r answer <&5 || answer=$(tail -c 500 conmon.err)
-printf '%s\\n' "$answer"
-rm -f sync`;
+rm -f sync
+printf '%s\\n' "$answer"`;
 
 const destroyScript = `
 dir=$1 netns=$2 veth=$3 disk=$4 exit=$5; shift 5

@@ -1,4 +1,4 @@
-import { Agent, EnvHttpProxyAgent, request, type Dispatcher } from 'undici';
+import type { Dispatcher, request } from 'undici';
 import type { Clock } from '../platform/clock.ts';
 import { EbbError, errnoOf, messageOf } from '../platform/errors.ts';
 
@@ -36,21 +36,11 @@ const longestWaitMs = 30_000;
 export class Http implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #limits: HttpLimits;
-  readonly #direct: Dispatcher;
-  readonly #proxied: Dispatcher;
+  #dispatchers: Promise<Dispatchers> | undefined;
 
   constructor(clock: Clock, limits: HttpLimits) {
     this.#clock = clock;
     this.#limits = limits;
-    const options = {
-      connect: { timeout: limits.headTimeoutMs },
-      headersTimeout: limits.headTimeoutMs,
-      bodyTimeout: limits.idleTimeoutMs,
-      maxHeaderSize: 64 * 1024,
-    };
-    this.#direct = new Agent(options);
-    // Proxies are for the outside: what runs on this machine is asked directly.
-    this.#proxied = new EnvHttpProxyAgent(options);
   }
 
   get attempts(): number {
@@ -109,15 +99,16 @@ export class Http implements AsyncDisposable {
       signal?: AbortSignal | undefined;
     },
   ): Promise<Answer> {
+    const { request: send, direct, proxied } = await (this.#dispatchers ??= dispatchersFor(this.#limits));
     let url = start;
     for (let hops = 0; hops <= mostRedirects; hops++) {
       const headers: Record<string, string> = { 'user-agent': 'ebb', ...options.headers };
       // Blob stores behind registries sign their URLs, and must not see the registry's token.
       if (url.origin !== start.origin) delete headers['authorization'];
-      const response = await request(url, {
+      const response = await send(url, {
         method: options.method ?? 'GET',
         headers,
-        dispatcher: isLoopback(url.hostname) ? this.#direct : this.#proxied,
+        dispatcher: isLoopback(url.hostname) ? direct : proxied,
         ...(options.body === undefined ? {} : { body: options.body }),
         ...(options.signal ? { signal: options.signal } : {}),
       });
@@ -141,8 +132,28 @@ export class Http implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#direct.destroy(), this.#proxied.destroy()]);
+    const dispatchers = await this.#dispatchers;
+    if (dispatchers) await Promise.all([dispatchers.direct.destroy(), dispatchers.proxied.destroy()]);
   }
+}
+
+interface Dispatchers {
+  request: typeof request;
+  direct: Dispatcher;
+  /** Proxies are for the outside: what runs on this machine is asked directly. */
+  proxied: Dispatcher;
+}
+
+/** undici is loaded with the first request: it is 5 MB and 40 ms that an Ebb which pulls nothing does without. */
+async function dispatchersFor(limits: HttpLimits): Promise<Dispatchers> {
+  const { Agent, EnvHttpProxyAgent, request } = await import('undici');
+  const options = {
+    connect: { timeout: limits.headTimeoutMs },
+    headersTimeout: limits.headTimeoutMs,
+    bodyTimeout: limits.idleTimeoutMs,
+    maxHeaderSize: 64 * 1024,
+  };
+  return { request, direct: new Agent(options), proxied: new EnvHttpProxyAgent(options) };
 }
 
 /** Whole body of an answer. Throws EbbError ImageCorrupt above `limit` bytes. */

@@ -1,0 +1,73 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const mark = 'EBB_CONFORMANCE_INSIDE';
+
+export function isInside(): boolean {
+  return process.env[mark] === '1';
+}
+
+/**
+ * Runs this program again in network and mount namespaces of its own, in which port 80 is free and resolv.conf may be
+ * changed. The kernel takes both away with the last process in them. Resolves with its exit code.
+ */
+export async function enterNetwork(args: string[]): Promise<number> {
+  const child = spawn('unshare', ['--net', '--mount', '--propagation', 'private', process.execPath, ...args], {
+    stdio: 'inherit',
+    env: { ...process.env, [mark]: '1' },
+  });
+  // Ctrl-C reaches the whole process group: wait until what was started inside has been put away.
+  const wait = () => undefined;
+  process.on('SIGINT', wait);
+  try {
+    const [code] = (await once(child, 'exit')) as [number | null];
+    return code ?? 1;
+  } finally {
+    process.off('SIGINT', wait);
+  }
+}
+
+/** Makes loopback work and every name resolve to 127.0.0.1, for this process and its children; see {@link enterNetwork}. */
+export async function openNetwork(): Promise<Disposable> {
+  execFileSync('ip', ['link', 'set', 'lo', 'up']);
+  const dir = mkdtempSync(join(tmpdir(), 'ebb-conformance-'));
+  const file = join(dir, 'resolv.conf');
+  writeFileSync(file, 'nameserver 127.0.0.1\noptions ndots:0\n');
+  execFileSync('mount', ['--bind', file, '/etc/resolv.conf']);
+
+  const server = createSocket('udp4');
+  server.on('message', (query, from) => {
+    const answer = answerTo(query);
+    if (answer) server.send(answer, from.port, from.address);
+  });
+  server.bind(53, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    [Symbol.dispose]() {
+      server.close();
+      execFileSync('umount', ['/etc/resolv.conf']);
+      rmSync(dir, { recursive: true });
+    },
+  };
+}
+
+/** 127.0.0.1 for a question of type A, nothing for any other (RFC 1035, section 4). Undefined for what is no question. */
+export function answerTo(query: Buffer): Buffer | undefined {
+  if (query.length < 12 || query.readUInt16BE(4) !== 1) return undefined;
+  let end = 12;
+  while (end < query.length && query[end] !== 0) end += (query[end] ?? 0) + 1;
+  end += 5;
+  if (end > query.length) return undefined;
+  const isA = query.readUInt16BE(end - 4) === 1;
+  const head = Buffer.from(query.subarray(0, 12));
+  head.writeUInt16BE(0x8580, 2); // answer, authoritative, recursion asked for and there
+  head.writeUInt16BE(isA ? 1 : 0, 6);
+  head.writeUInt32BE(0, 8);
+  // The name by pointer to the question; A, IN, 60 s, four bytes.
+  const record = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+  return Buffer.concat([head, query.subarray(12, end), ...(isA ? [record] : [])]);
+}

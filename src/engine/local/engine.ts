@@ -204,11 +204,13 @@ class LocalEngine implements Engine {
     for (const pool of this.#pools.values()) pool.wantWhatIs();
     const exits = watchExits(this.#p.roots.exits, (id, code) => this.#cells.get(id)?.exited(code));
     let sweeping = false;
+    let turn = 0;
+    const context = { exits, logs: this.#logs, sandboxes: this.#p.sandboxes };
     const look = async () => {
       if (sweeping) return;
       sweeping = true;
-      await sweep([...this.#cells.values()], { exits, logs: this.#logs, sandboxes: this.#p.sandboxes }).catch(
-        (error: unknown) => this.#o.logger.error({ error: messageOf(error) }, 'looking after instances failed'),
+      await sweep([...this.#cells.values()], turn++, context).catch((error: unknown) =>
+        this.#o.logger.error({ error: messageOf(error) }, 'looking after instances failed'),
       );
       sweeping = false;
     };

@@ -13,7 +13,8 @@ export interface HealthEvents {
 /**
  * Follows the probes of one started instance until `signal` aborts. Attempts come at once after the start and close
  * together, whatever `periodSeconds` says: the period only spaces the probes of an instance that has been ready, so that
- * no request waits for it. The default TCP probe is not repeated then; the gateway sees by itself who stops answering.
+ * no request waits for it. Without a period that is Kubernetes' 10 s, but for the default TCP probe, which is not repeated:
+ * the gateway sees by itself who stops answering.
  */
 export function watchHealth(
   container: Container,
@@ -54,7 +55,7 @@ export function watchHealth(
   /** Tries until it passes; false at the deadline or when aborted. */
   const eventually = async (probe: Probe, deadline: number) => {
     const begun = clock.monotonic();
-    const plainTcp = !probe.exec && !probe.httpGet && !probe.grpc;
+    const plainTcp = isPlainTcp(probe);
     let open = plainTcp || probe.exec !== undefined;
     while (!signal.aborted && clock.monotonic() < deadline) {
       // A connect is cheaper than a request and fails at once while nobody listens.
@@ -77,7 +78,7 @@ export function watchHealth(
       }
       if (signal.aborted) return;
       events.ready();
-      if (!probe.periodSeconds) return;
+      if (!probe.periodSeconds && isPlainTcp(probe)) return;
       if (!(await failsRepeatedly(probe, period))) return;
       events.notReady();
     }
@@ -109,6 +110,10 @@ export function nextDelayMs(waitedMs: number, tightMs: number): number {
   if (waitedMs < 30 && tightMs <= 2) return 1;
   if (waitedMs < 500) return tightMs;
   return waitedMs < 10_000 ? 50 : 250;
+}
+
+function isPlainTcp(probe: Probe): boolean {
+  return !probe.exec && !probe.httpGet && !probe.grpc;
 }
 
 function probePort(probe: Probe, target: ProbeTarget): number {

@@ -98,10 +98,9 @@ export function makeSpec(input: SpecInput): object {
 
 const cpuPeriodUs = 100_000;
 
-function cpuOf({ cpuMillis }: Limits): object {
-  if (cpuMillis === undefined) return { shares: 1024 };
-  const shares = Math.max(2, Math.min(262_144, Math.round((cpuMillis * 1024) / 1000)));
-  return { shares, period: cpuPeriodUs, quota: Math.round((cpuMillis * cpuPeriodUs) / 1000) };
+function cpuOf({ cpuMillis, cpuShares }: Limits): object {
+  if (cpuMillis === undefined) return { shares: cpuShares };
+  return { shares: cpuShares, period: cpuPeriodUs, quota: Math.round((cpuMillis * cpuPeriodUs) / 1000) };
 }
 
 function capabilitiesOf(container: Container): string[] {

@@ -1,5 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import type { Container } from '../../resources/index.ts';
 import { describeExit, type EndCause } from './exit-report.ts';
 import { limitsOf } from './limits.ts';
 import { diagnose, parseListeners } from './listeners.ts';
@@ -24,9 +25,19 @@ test('quantities as Kubernetes writes them', () => {
 });
 
 test('limits have defaults and a floor', () => {
-  assert.deepEqual(limitsOf({ image: 'x' }), { memoryBytes: 2 ** 29, cpuMillis: undefined, pids: 1024 });
+  assert.deepEqual(limitsOf({ image: 'x' }), {
+    memoryBytes: 2 ** 29,
+    cpuMillis: undefined,
+    cpuShares: 1024,
+    pids: 1024,
+  });
+  const shares = (resources: NonNullable<Container['resources']>) => limitsOf({ image: 'x', resources }).cpuShares;
+  assert.equal(shares({ requests: { cpu: '125m' }, limits: { cpu: '1' } }), 128, 'what is asked for decides');
+  assert.equal(shares({ limits: { cpu: '500m' } }), 512);
+  assert.equal(shares({ requests: { cpu: '1m' } }), 2, 'the least that the kernel takes');
+  assert.equal(shares({ requests: { cpu: '10000' } }), 262_144, 'the most');
   const limits = limitsOf({ image: 'x', resources: { limits: { cpu: '1m', memory: '64Mi' } } });
-  assert.deepEqual(limits, { memoryBytes: 2 ** 26, cpuMillis: 10, pids: 1024 });
+  assert.deepEqual(limits, { memoryBytes: 2 ** 26, cpuMillis: 10, cpuShares: 2, pids: 1024 });
   assert.throws(() => limitsOf({ image: 'x', resources: { limits: { memory: '1Mi' } } }), {
     code: 'MemoryLimitTooSmall',
   });

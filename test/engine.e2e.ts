@@ -15,6 +15,7 @@ import type { ImageStore, LocalImage } from '../src/images/images.ts';
 import { systemClock } from '../src/platform/clock.ts';
 import { createLogger } from '../src/platform/logger.ts';
 import { systemSpawner } from '../src/platform/spawn.ts';
+import { macOf } from '../src/engine/local/network.ts';
 import { leftovers } from './support/leftovers.ts';
 
 // The local engine on the real runtime, with a static C program as its only image.
@@ -413,6 +414,22 @@ describe('local engine, bad days', () => {
     await engine.shutdown();
     assert.deepEqual(leftovers({ dataDir: join(dir, 'data'), runDir: folders.runDir, id }), []);
     await rm(dir, { recursive: true });
+  });
+
+  test('hardware addresses do not change while instances come and go: a stale neighbour entry loses packets', async () => {
+    await using s = await subject();
+    const bridge = () => readFileSync(`/sys/class/net/ebb${s.options.id}/address`, 'utf8').trim();
+    const before = bridge();
+    const macs = new Map<string, string>();
+    for (let round = 0; round < 4; round++) {
+      const key: WorkloadKey = `default/mac-0000${round}`;
+      const [one] = await run(s.engine, workload(`mac-0000${round}`));
+      const neighbours = execFileSync('ip', ['neigh', 'show', one?.address?.host ?? ''], { encoding: 'utf8' });
+      macs.set(one?.address?.host ?? '', /lladdr (\S+)/.exec(neighbours)?.[1] ?? '');
+      await s.engine.remove(key);
+      assert.equal(bridge(), before);
+    }
+    for (const [address, mac] of macs) assert.equal(mac, macOf(address));
   });
 
   test('two engines run side by side and leave each other alone', async () => {

@@ -50,7 +50,8 @@ export class Network {
     if (await enableForwarding()) logger.info({}, 'switched on net.ipv4.ip_forward, which instances need');
     for (const number of keep) this.#used.add(number);
     const gateway = `${formatAddress(subnet.base + 1)}/${subnet.prefix}`;
-    await runOrThrow(spawner, 'sh', ['-ec', bridgeScript, 'sh', this.#names.bridge, gateway]);
+    const mac = macOf(formatAddress(subnet.base + 1));
+    await runOrThrow(spawner, 'sh', ['-ec', bridgeScript, 'sh', this.#names.bridge, gateway, mac]);
     await runOrThrow(spawner, 'nft', ['-f', '-'], { input: firewall(this.#names, subnet, this.#o.hostPorts) });
     const names = (await namespace.script('listing networks', 'ls /run/netns', [])).split('\n');
     const orphans = names
@@ -116,7 +117,10 @@ export class Network {
   async #make(count: number): Promise<NetSlot[]> {
     const slots = Array.from({ length: count }, () => this.slotOf(this.#number()));
     const { namespace, subnet } = this.#o;
-    const args = slots.flatMap((s) => [`n${s.number}`, this.vethOf(s.number), `${s.host}/${subnet.prefix}`]);
+    const args = slots.flatMap((s) => [
+      ...[`n${s.number}`, this.vethOf(s.number)],
+      ...[`${s.host}/${subnet.prefix}`, macOf(s.host)],
+    ]);
     try {
       await namespace.script('preparing a network', slotScript, [
         this.#names.bridge,
@@ -159,9 +163,21 @@ export function networkNames(id: string): { bridge: string; veth: string; table:
   return { bridge: `ebb${id}`, veth: `eb${id}-`, table: `ebb-${id}` };
 }
 
+/**
+ * A locally administered hardware address that is a function of the IPv4 address. Whoever has one of them in a neighbour
+ * table may keep it: an address that is given again, or a bridge whose ports come and go, does not change its hardware
+ * address. (Left to itself, a bridge takes the lowest one of its ports: each instance that came or went could change it, and
+ * what others then sent to the old one was lost until their neighbour entries expired, for seconds to minutes.)
+ */
+export function macOf(address: string): string {
+  const bytes = address.split('.').map((part) => Number(part).toString(16).padStart(2, '0'));
+  return ['02', '42', ...bytes].join(':');
+}
+
 const bridgeScript = `
 ip link show "$1" >/dev/null 2>&1 || ip link add "$1" type bridge forward_delay 0
 if [ -e "/proc/sys/net/ipv6/conf/$1" ]; then echo 1 > "/proc/sys/net/ipv6/conf/$1/disable_ipv6"; fi
+ip link set "$1" address "$3"
 ip addr replace "$2" dev "$1"
 ip link set "$1" up`;
 
@@ -174,7 +190,7 @@ while [ $# -gt 0 ]; do
   : > "/run/netns/$1"
   unshare --net="/run/netns/$1" true
   ip -batch - <<END
-link add $2 type veth peer name eth0 netns $1
+link add $2 type veth peer name eth0 address $4 netns $1
 link set $2 master $bridge
 link set dev $2 type bridge_slave isolated on
 END
@@ -191,7 +207,7 @@ link set eth0 up
 route add default via $2
 END
 ' sh "$3" "$gateway"
-  shift 3
+  shift 4
 done`;
 
 export const deleteSlotsScript = `

@@ -177,8 +177,6 @@ describe('kubectl against the API server', { skip: noKubectl }, () => {
     const status = '{"status":{"url":"http://x"}}';
     await ok(kubectl('patch', 'ksvc', 'hello', '--subresource=status', '--type=merge', '-p', status));
     assert.equal((await store.get<Service>(serviceKey))?.status?.url, 'http://x');
-    const serverSide = await apply(manifest(), '--server-side');
-    assert.match(serverSide.stderr, /server-side apply is not supported/);
   });
 
   it('watches, as a table and by selector', async () => {

@@ -31,20 +31,38 @@ export interface Admitted {
  */
 export function admit(request: AdmissionRequest): Admitted {
   const { kind, previous } = request;
-  const body = withIdentity(request);
-  const { value, unknown, errors } = checkShape(kind.schema, body);
-  const names = unknown.map((path) => `unknown field "${path}"`);
-  if (names.length > 0 && request.fieldValidation === 'Strict') {
-    const version = `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}`;
-    throw badRequest(`${version}: strict decoding error: ${names.join(', ')}`);
-  }
-  refuse(kind, body['metadata'] as { name?: unknown }, errors);
+  const { value, errors, warnings } = shape(request);
+  refuse(kind, request.body['metadata'] as { name?: unknown } | null | undefined, errors);
   // The schema has made sure that it is an object of its kind.
   const shaped = value as KubeObject;
   const defaulted = kind.default ? kind.default(shaped, previous) : shaped;
   const object = kind.stampsUser ? stampUser(defaulted, previous, request.user) : defaulted;
   refuse(kind, object.metadata, kind.validate(object, previous));
-  return { object, warnings: request.fieldValidation === 'Warn' ? names : [] };
+  return { object, warnings };
+}
+
+/** What somebody applies: the same, but only a part of an object, which the object itself completes. */
+export function shapeConfig(request: AdmissionRequest): { config: Record<string, unknown>; warnings: string[] } {
+  const { value, errors, warnings } = shape(request);
+  const { metadata } = value as { metadata?: { name?: string; managedFields?: unknown } };
+  if (metadata?.managedFields !== undefined) throw badRequest('metadata.managedFields must be nil');
+  refuse(
+    request.kind,
+    { name: request.name },
+    errors.filter((e) => e.reason !== 'FieldValueRequired'),
+  );
+  return { config: value as Record<string, unknown>, warnings };
+}
+
+function shape(request: AdmissionRequest): { value: unknown; errors: FieldError[]; warnings: string[] } {
+  const { kind } = request;
+  const { value, unknown, errors } = checkShape(kind.schema, withIdentity(request));
+  const names = unknown.map((path) => `unknown field "${path}"`);
+  if (names.length > 0 && request.fieldValidation === 'Strict') {
+    const version = `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}`;
+    throw badRequest(`${version}: strict decoding error: ${names.join(', ')}`);
+  }
+  return { value, errors, warnings: request.fieldValidation === 'Warn' ? names : [] };
 }
 
 /** apiVersion, kind, name and namespace must be those of the path; the body may leave them out. */
@@ -84,7 +102,7 @@ function stampUser(object: KubeObject, previous: KubeObject | undefined, user: s
   return { ...object, metadata: { ...object.metadata, annotations } };
 }
 
-function refuse(kind: Kind, metadata: { name?: unknown }, errors: readonly FieldError[]): void {
+function refuse(kind: Kind, metadata: { name?: unknown } | null | undefined, errors: readonly FieldError[]): void {
   if (errors.length === 0) return;
   const causes = errors.flatMap((error) =>
     error.paths.map((field) => ({
@@ -93,7 +111,7 @@ function refuse(kind: Kind, metadata: { name?: unknown }, errors: readonly Field
       field,
     })),
   );
-  const name = typeof metadata.name === 'string' ? metadata.name : '';
+  const name = typeof metadata?.name === 'string' ? metadata.name : '';
   throw new EbbError('BadRequest', 400, `validation failed: ${fieldErrorsText(errors)}`, {
     details: { ...detailsOf(kind, name), causes },
   });

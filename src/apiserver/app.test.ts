@@ -233,10 +233,11 @@ describe('the API', () => {
     assert.equal((await post('x'.repeat(3 * 1024 * 1024 + 1), 'application/json')).status, 413);
     const strategic = { 'content-type': 'application/strategic-merge-patch+json' };
     assert.equal((await t.json('PATCH', `${serving}/services/y`, {}, strategic)).status, 415);
-    assert.equal(
-      (await t.json('PATCH', `${serving}/services/y`, {}, { 'content-type': 'application/apply-patch+yaml' })).status,
-      415,
-    );
+    const applying = { 'content-type': 'application/apply-patch+yaml' };
+    assert.equal((await t.json('PATCH', `${serving}/services/y`, {}, applying)).status, 422);
+    assert.equal((await t.json('PATCH', `${serving}/services/y/status?fieldManager=x`, {}, applying)).status, 415);
+    const merging = { 'content-type': 'application/merge-patch+json' };
+    assert.equal((await t.json('PATCH', `${serving}/services/y?force=true`, {}, merging)).status, 422);
     assert.equal((await t.json('GET', `${serving}/services`, undefined, { accept: 'text/html' })).status, 406);
     assert.equal((await t.json('POST', `${serving}/revisions`, {})).status, 405);
     assert.equal(
@@ -472,9 +473,11 @@ describe('anything that anybody sends', () => {
         'fieldValidation',
         'propagationPolicy',
         'resourceVersionMatch',
+        'fieldManager',
+        'force',
       ),
       fc.oneof(fc.string(), fc.constantFrom('All', 'a=b', '1', 'metadata.name=a', 'Strict', 'Orphan', 'Exact')),
-      { maxKeys: 2 },
+      { maxKeys: 3 },
     );
     await fc.assert(
       fc.asyncProperty(

@@ -127,7 +127,7 @@ function parametersOf(verb: Operation): string[] {
     case 'put':
     case 'patch':
       // kubectl looks for this one on PATCH, and leaves validation to the server where it finds it.
-      return ['dryRun', 'fieldValidation', 'fieldManager'];
+      return ['dryRun', 'fieldValidation', 'fieldManager', ...(verb === 'patch' ? ['force'] : [])];
     case 'delete':
       return ['dryRun', 'propagationPolicy', 'gracePeriodSeconds'];
     case 'get':

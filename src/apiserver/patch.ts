@@ -1,8 +1,9 @@
 import { applyPatch, type Operation } from 'rfc6902';
 import { EbbError } from '../platform/errors.ts';
 import type { Kind } from '../resources/api.ts';
-import { checkDepth, maxBodyBytes, mediaTypeOf, parseJson, readBody } from './body.ts';
+import { checkDepth, maxBodyBytes, mediaTypeOf, parse, parseJson, readBody } from './body.ts';
 import { badRequest, unsupportedMediaType } from './status.ts';
+import { mergeStrategic } from './strategic-merge.ts';
 
 /** Makes the patched object from the current one, which is left as it is. */
 export type Patch = (current: unknown) => unknown;
@@ -10,21 +11,29 @@ export type Patch = (current: unknown) => unknown;
 const jsonPatch = 'application/json-patch+json';
 const mergePatch = 'application/merge-patch+json';
 const strategicPatch = 'application/strategic-merge-patch+json';
-const applyTypes = ['application/apply-patch+yaml', 'application/apply-patch+cbor'];
+const applyType = 'application/apply-patch+yaml';
 const maxOperations = 10_000;
 
 export const patchTypesOf = (kind: Kind) =>
-  kind.strategicMerge ? [jsonPatch, mergePatch, strategicPatch] : [jsonPatch, mergePatch];
+  kind.strategicMerge ? [jsonPatch, mergePatch, strategicPatch, applyType] : [jsonPatch, mergePatch, applyType];
+
+/** What a server-side apply wants, as YAML or JSON; undefined for patches of other types. */
+export async function readApply(request: Request): Promise<Record<string, unknown> | undefined> {
+  if (mediaTypeOf(request) !== applyType) return undefined;
+  const body = await readBody(request);
+  // Clients send JSON under the name of YAML, whose parser is far slower.
+  const config = body[0] === 0x7b ? parseJson(body) : await parse('application/yaml', body);
+  if (!isObject(config)) throw badRequest('what is applied must be an object');
+  return config;
+}
 
 /**
  * Reads the patch of a request: JSON Patch (RFC 6902), JSON Merge Patch (RFC 7396) and, for core kinds, Kubernetes'
- * strategic merge patch. Throws EbbError UnsupportedMediaType for others, server-side apply among them.
+ * strategic merge patch. Throws EbbError UnsupportedMediaType for others; server-side apply is {@link readApply}'s.
  */
 export async function readPatch(request: Request, kind: Kind): Promise<Patch> {
   const type = mediaTypeOf(request);
-  if (applyTypes.includes(type)) {
-    throw unsupportedMediaType('server-side apply is not supported: use kubectl apply without --server-side');
-  }
+  if (type === applyType) throw unsupportedMediaType('the status of an object cannot be applied: patch it');
   const accepted = patchTypesOf(kind);
   if (!accepted.includes(type)) {
     throw unsupportedMediaType(
@@ -36,7 +45,9 @@ export async function readPatch(request: Request, kind: Kind): Promise<Patch> {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) {
     throw badRequest('a merge patch must be an object');
   }
-  return type === mergePatch ? (current) => merge(current, patch) : (current) => mergeStrategic(current, patch, '');
+  return type === mergePatch
+    ? (current) => merge(current, patch)
+    : (current) => mergeStrategic(kind.schema, current, patch);
 }
 
 function applyJsonPatch(current: unknown, patch: unknown): unknown {
@@ -88,47 +99,6 @@ export function merge(target: unknown, patch: unknown): unknown {
     else set(out, key, merge(own(out, key), value));
   }
   return out;
-}
-
-/**
- * Strategic merge as far as the core kinds here need it: maps merge, `finalizers` and `ownerReferences` merge by value
- * and uid, all other lists are replaced; the directives `$patch` and `$deleteFromPrimitiveList` are obeyed.
- */
-function mergeStrategic(target: unknown, patch: unknown, path: string): unknown {
-  if (Array.isArray(patch)) return mergeList(Array.isArray(target) ? target : [], patch, path);
-  if (!isObject(patch)) return patch;
-  if (patch['$patch'] === 'replace') return withoutDirectives(patch);
-  const out = isObject(target) ? { ...target } : {};
-  for (const [key, value] of Object.entries(patch)) {
-    const deletes = /^\$deleteFromPrimitiveList\/(.+)$/.exec(key)?.[1];
-    if (deletes !== undefined && Array.isArray(value)) {
-      const list = own(out, deletes);
-      if (Array.isArray(list))
-        set(
-          out,
-          deletes,
-          list.filter((item) => !value.includes(item)),
-        );
-    } else if (key.startsWith('$')) continue;
-    else if (value === null || (isObject(value) && value['$patch'] === 'delete')) delete out[key];
-    else set(out, key, mergeStrategic(own(out, key), value, `${path}.${key}`));
-  }
-  return out;
-}
-
-function mergeList(target: unknown[], patch: unknown[], path: string): unknown[] {
-  if (path === '.metadata.finalizers') return [...new Set([...target, ...patch])];
-  if (path !== '.metadata.ownerReferences') return patch;
-  const byUid = new Map(target.filter(isObject).map((o) => [o['uid'], o]));
-  for (const item of patch.filter(isObject)) {
-    if (item['$patch'] === 'delete') byUid.delete(item['uid']);
-    else byUid.set(item['uid'], { ...byUid.get(item['uid']), ...item });
-  }
-  return [...byUid.values()];
-}
-
-function withoutDirectives(patch: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(patch).filter(([key]) => !key.startsWith('$')));
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -63,6 +63,32 @@ export function fieldValidationOf(query: Query): FieldValidation {
   throw badRequest(`fieldValidation "${value.slice(0, 40)}" is not Strict, Warn or Ignore`);
 }
 
+/** Who a write's fields belong to: as the query says, else the program that the user agent names. */
+export function fieldManagerOf(query: Query, userAgent: string | undefined): string {
+  const given = query('fieldManager') || undefined;
+  if (given === undefined && userAgent === undefined) {
+    throw forbiddenOption('fieldManager', 'is required for apply patch', 'PatchOptions', 'FieldValueRequired');
+  }
+  if (given !== undefined && !/^[\x20-\x7e]{1,128}$/.test(given)) {
+    throw forbiddenOption(
+      'fieldManager',
+      'must be at most 128 printable characters',
+      'PatchOptions',
+      'FieldValueInvalid',
+    );
+  }
+  return given ?? (/^[\x21-\x2e\x30-\x7e]{1,128}/.exec(userAgent ?? '')?.[0] || 'unknown');
+}
+
+/** `force`, which only an apply may have. */
+export function forceOf(query: Query, isApply: boolean): boolean {
+  const force = flagOf(query, 'force');
+  if (force !== undefined && !isApply) {
+    throw forbiddenOption('force', 'may not be specified for non-apply patch', 'PatchOptions');
+  }
+  return force ?? false;
+}
+
 function matcherOf(query: Query, kind: Kind): ListQuery['matches'] {
   const labels = parseLabelSelector(query('labelSelector'));
   const fields = parseFieldSelector(query('fieldSelector'));
@@ -109,12 +135,18 @@ export function numberOf(query: Query, name: string): number | undefined {
 
 export { flagOf };
 
-function forbiddenOption(field: string, why: string): EbbError {
-  return new EbbError('Invalid', 422, `ListOptions.meta.k8s.io "" is invalid: ${field}: Forbidden: ${why}`, {
-    details: {
-      group: 'meta.k8s.io',
-      kind: 'ListOptions',
-      causes: [{ reason: 'FieldValueForbidden', message: why, field }],
-    },
+function forbiddenOption(
+  field: string,
+  why: string,
+  kind: 'ListOptions' | 'PatchOptions' = 'ListOptions',
+  reason: 'FieldValueForbidden' | 'FieldValueRequired' | 'FieldValueInvalid' = 'FieldValueForbidden',
+): EbbError {
+  const word = {
+    FieldValueForbidden: 'Forbidden',
+    FieldValueRequired: 'Required value',
+    FieldValueInvalid: 'Invalid value',
+  };
+  return new EbbError('Invalid', 422, `${kind}.meta.k8s.io "" is invalid: ${field}: ${word[reason]}: ${why}`, {
+    details: { group: 'meta.k8s.io', kind, causes: [{ reason, message: why, field }] },
   });
 }

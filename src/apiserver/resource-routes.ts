@@ -9,9 +9,9 @@ import { readObject } from './body.ts';
 import { storedCollection, type Collection } from './collection.ts';
 import { readDeleteOptions } from './delete-options.ts';
 import { pathOf } from './discovery.ts';
-import { readPatch } from './patch.ts';
+import { readApply, readPatch } from './patch.ts';
 import { podCollection } from './pods.ts';
-import { fieldValidationOf, isDryRun, listQuery, type ListQuery } from './query.ts';
+import { fieldManagerOf, fieldValidationOf, forceOf, isDryRun, listQuery, type ListQuery } from './query.ts';
 import { detailsOf, methodNotAllowed, notFound, success } from './status.ts';
 import { formOf, metadataOf, tableOf, type Form } from './table.ts';
 import { watchResponse } from './watch-response.ts';
@@ -96,6 +96,12 @@ function mount(app: Hono<ApiEnv>, scope: string, kind: Kind, collection: Collect
   });
   app.patch(`${scope}/:name`, async (c) => {
     allows('patch');
+    const config = await readApply(c.req.raw);
+    const force = forceOf(queryOf(c), config !== undefined);
+    if (config) {
+      const applied = await writer.apply(targetOf(c), config, { ...writeOptions(c, 'required'), force });
+      return answer(c, applied, applied.created ? 201 : 200);
+    }
     return answer(c, await writer.patch(targetOf(c), await readPatch(c.req.raw, kind), writeOptions(c)));
   });
   app.delete(`${scope}/:name`, async (c) => {
@@ -187,9 +193,14 @@ function targetOf(c: Ctx): Target {
   return { namespace: c.req.param('namespace'), name: c.req.param('name') ?? '' };
 }
 
-function writeOptions(c: Ctx): WriteOptions {
+function writeOptions(c: Ctx, manager?: 'required'): WriteOptions {
   const query = queryOf(c);
-  return { user: c.get('user').name, dryRun: isDryRun(query), fieldValidation: fieldValidationOf(query) };
+  return {
+    user: c.get('user').name,
+    dryRun: isDryRun(query),
+    fieldValidation: fieldValidationOf(query),
+    manager: fieldManagerOf(query, manager === 'required' ? undefined : (c.req.header('user-agent') ?? 'unknown')),
+  };
 }
 
 function ignoreNotFound(error: unknown): void {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../platform/clock.ts';
 import { EbbError } from '../platform/errors.ts';
 import { checkShape, type Kind } from '../resources/api.ts';
-import type { KubeObject } from '../resources/index.ts';
+import { timestamp, type KubeObject } from '../resources/index.ts';
 import {
   born,
   checkPreconditions,
@@ -12,10 +12,12 @@ import {
   type StoredObject,
 } from '../store/lifecycle.ts';
 import type { DeleteOptions, ObjectKey, ResourceStore } from '../store/store.ts';
-import { admit, type Admitted, type FieldValidation } from './admission.ts';
+import { admit, shapeConfig, type Admitted, type FieldValidation } from './admission.ts';
 import type { Patch } from './patch.ts';
 import { furnish, isNamespace } from './permanent.ts';
 import { badRequest, detailsOf, notFound, resourceName } from './status.ts';
+
+type Json = Record<string, unknown>;
 
 export interface Target {
   namespace: string | undefined;
@@ -27,13 +29,21 @@ export interface WriteOptions {
   /** Everything but the storing. */
   dryRun: boolean;
   fieldValidation: FieldValidation;
+  /** Whose fields it makes them (`fieldManager`). */
+  manager: string;
 }
 
 export interface Writer {
-  create(target: Target, body: Record<string, unknown>, options: WriteOptions): Promise<Admitted>;
-  replace(target: Target, body: Record<string, unknown>, options: WriteOptions): Promise<Admitted>;
+  create(target: Target, body: Json, options: WriteOptions): Promise<Admitted>;
+  replace(target: Target, body: Json, options: WriteOptions): Promise<Admitted>;
   patch(target: Target, patch: Patch, options: WriteOptions): Promise<Admitted>;
-  replaceStatus(target: Target, body: Record<string, unknown>, options: WriteOptions): Promise<Admitted>;
+  /** Server-side apply: makes the object, or makes it so. */
+  apply(
+    target: Target,
+    config: Json,
+    options: WriteOptions & { force: boolean },
+  ): Promise<Admitted & { created: boolean }>;
+  replaceStatus(target: Target, body: Json, options: WriteOptions): Promise<Admitted>;
   patchStatus(target: Target, patch: Patch, options: WriteOptions): Promise<Admitted>;
   /** Returns the object as it was. */
   remove(target: Target, how: DeleteOptions, dryRun: boolean): Promise<KubeObject>;
@@ -81,9 +91,15 @@ export function createWriter(kind: Kind, { store, clock, kinds }: WriterParts): 
     }
   }
 
-  async function createOnce(target: Target, body: Record<string, unknown>, options: WriteOptions): Promise<Admitted> {
+  async function createOnce(
+    target: Target,
+    body: Json,
+    options: WriteOptions,
+    owned = (object: KubeObject) => withManagers(object, undefined),
+  ): Promise<Admitted> {
     const { dryRun, ...rest } = options;
-    const admitted = admit({ kind, namespace: target.namespace, name: undefined, body, previous: undefined, ...rest });
+    const shaped = admit({ kind, namespace: target.namespace, name: undefined, body, previous: undefined, ...rest });
+    const admitted = { ...shaped, object: owned(shaped.object) };
     const named = { ...target, name: admitted.object.metadata.name };
     await namespaceMustExist(target.namespace);
     return worded(named, async () => {
@@ -98,13 +114,13 @@ export function createWriter(kind: Kind, { store, clock, kinds }: WriterParts): 
     });
   }
 
-  async function update(
-    target: Target,
-    previous: StoredObject,
-    body: Record<string, unknown>,
-    { dryRun, ...rest }: WriteOptions,
-  ): Promise<Admitted> {
-    const admitted = admit({ kind, namespace: target.namespace, name: target.name, body, previous, ...rest });
+  async function update(target: Target, previous: StoredObject, body: Json, options: WriteOptions): Promise<Admitted> {
+    const admitted = admit({ kind, namespace: target.namespace, name: target.name, body, previous, ...options });
+    const object = withManagers(admitted.object, await managersAfter(previous, admitted.object, options.manager));
+    return put(target, previous, { ...admitted, object }, options.dryRun);
+  }
+
+  async function put(target: Target, previous: StoredObject, admitted: Admitted, dryRun: boolean): Promise<Admitted> {
     const object = admitted.object as StoredObject;
     return worded(target, async () => ({
       ...admitted,
@@ -112,10 +128,42 @@ export function createWriter(kind: Kind, { store, clock, kinds }: WriterParts): 
     }));
   }
 
+  /** What a client sends as managedFields is not believed; an empty list, as in Kubernetes, forgets all managers. */
+  async function managersAfter(
+    previous: StoredObject,
+    next: KubeObject,
+    manager: string,
+  ): Promise<unknown[] | undefined> {
+    if (!previous.metadata.managedFields?.length || next.metadata.managedFields?.length === 0) return undefined;
+    const { managedByUpdate } = await import('./apply/apply.ts');
+    return managedByUpdate(kind, previous, next, { name: manager, now: timestamp(clock.now()) });
+  }
+
+  async function applyOnce(
+    target: Target,
+    live: StoredObject | undefined,
+    given: Json,
+    { force, ...options }: WriteOptions & { force: boolean },
+  ): Promise<Admitted & { created: boolean }> {
+    const { namespace, name } = target;
+    const { config, warnings } = shapeConfig({ kind, namespace, name, body: given, previous: live, ...options });
+    // Rarely used, and a good deal of code.
+    const { planApply } = await import('./apply/apply.ts');
+    const now = timestamp(clock.now());
+    const { merged, managedFields } = planApply({ kind, live, config, manager: options.manager, force, now });
+    if (!live) {
+      const owned = (object: KubeObject) => withManagers(object, managedFields(object));
+      return { ...(await createOnce({ namespace, name: '' }, merged, options, owned)), warnings, created: true };
+    }
+    const { object } = admit({ kind, namespace, name, body: merged, previous: live, ...options });
+    const admitted = { object: withManagers(object, managedFields(object)), warnings };
+    return { ...(await put(target, live, admitted, options.dryRun)), created: false };
+  }
+
   async function updateStatus(
     target: Target,
     previous: StoredObject,
-    body: Record<string, unknown>,
+    body: Json,
     { dryRun }: WriteOptions,
   ): Promise<Admitted> {
     const { resourceVersion, uid } = (body['metadata'] ?? {}) as { resourceVersion?: unknown; uid?: unknown };
@@ -136,7 +184,7 @@ export function createWriter(kind: Kind, { store, clock, kinds }: WriterParts): 
   async function patchWith(
     target: Target,
     patch: Patch,
-    write: (previous: StoredObject, body: Record<string, unknown>) => Promise<Admitted>,
+    write: (previous: StoredObject, body: Json) => Promise<Admitted>,
   ) {
     for (let attempt = 1; ; attempt++) {
       const previous = await mustGet(target);
@@ -144,12 +192,11 @@ export function createWriter(kind: Kind, { store, clock, kinds }: WriterParts): 
       if (typeof patched !== 'object' || patched === null || Array.isArray(patched))
         throw badRequest('the patch leaves no object');
       try {
-        return await write(previous, patched as Record<string, unknown>);
+        return await write(previous, patched as Json);
       } catch (error) {
-        const conflict = error instanceof EbbError && error.code === 'Conflict';
         const { resourceVersion } = ((patched as KubeObject).metadata ?? {}) as { resourceVersion?: unknown };
         const own = resourceVersion !== previous.metadata.resourceVersion;
-        if (!conflict || own || attempt === patchAttempts) throw error;
+        if (!isOvertaken(error) || own || attempt === patchAttempts) throw error;
       }
     }
   }
@@ -178,6 +225,18 @@ export function createWriter(kind: Kind, { store, clock, kinds }: WriterParts): 
     replace: async (target, body, options) => update(target, await mustGet(target), body, options),
     patch: (target, patch, options) =>
       patchWith(target, patch, (previous, body) => update(target, previous, body, options)),
+    async apply(target, config, options) {
+      const { resourceVersion } = (config['metadata'] ?? {}) as { resourceVersion?: unknown };
+      for (let attempt = 1; ; attempt++) {
+        const live = (await store.get(keyOf(target))) as StoredObject | undefined;
+        if (!live && resourceVersion !== undefined) throw notFound(kind, target.name);
+        try {
+          return await applyOnce(target, live, config, options);
+        } catch (error) {
+          if (!isOvertaken(error) || resourceVersion !== undefined || attempt === patchAttempts) throw error;
+        }
+      }
+    },
     replaceStatus: async (target, body, options) => updateStatus(target, await mustGet(target), body, options),
     patchStatus: (target, patch, options) =>
       patchWith(target, patch, (previous, body) => updateStatus(target, previous, body, options)),
@@ -198,6 +257,17 @@ export function createWriter(kind: Kind, { store, clock, kinds }: WriterParts): 
       return before;
     },
   };
+}
+
+/** Someone else's write came between. A conflict of appliers is none of these: it has causes. */
+function isOvertaken(error: unknown): boolean {
+  if (!(error instanceof EbbError)) return false;
+  return error.code === 'AlreadyExists' || (error.code === 'Conflict' && error.details?.['causes'] === undefined);
+}
+
+function withManagers(object: KubeObject, managedFields: unknown[] | undefined): KubeObject {
+  const { managedFields: _given, ...metadata } = object.metadata;
+  return { ...object, metadata: managedFields?.length ? { ...metadata, managedFields } : metadata };
 }
 
 /** A new object has no version yet; Kubernetes refuses one, kubectl never sends it, exported manifests often hold it. */

@@ -57,12 +57,15 @@ describe('apps that misbehave harm only themselves, and say why', () => {
     const result = await ebb.cli('deploy', '-f', service.file, '--timeout', '40s');
     service.remove();
     assert.notEqual(result.code, 0);
-    assert.match(result.stdout + result.stderr, /ProgressDeadlineExceeded|deadline/i);
+    assert.match(result.stdout + result.stderr, /Initial scale was never achieved/);
+    await ebb.until('the revision to say why', async () =>
+      JSON.stringify(await ebb.json('revisions', 'unready')).includes('its readiness probe does not pass'),
+    );
   });
 
   it('exceeds its memory: killed, told so, and back at the next request', async () => {
     await ebb.ok('deploy', app, '--name', 'hog', '--memory', '128Mi');
-    const died = await ebb.request('hog.default.localhost', '/hog');
+    const died = await ebb.request('hog.default.localhost', '/hog', { method: 'POST' });
     assert.equal(died.status, 502);
     const back = await ebb.request('hog.default.localhost');
     assert.equal(back.status, 200);

@@ -13,6 +13,7 @@ export const keys = {
   configurationGeneration: 'serving.knative.dev/configurationGeneration',
   routingState: 'serving.knative.dev/routingState',
   routingStateModified: 'serving.knative.dev/routingStateModified',
+  route: 'serving.knative.dev/route',
   routes: 'serving.knative.dev/routes',
   creator: 'serving.knative.dev/creator',
   lastModifier: 'serving.knative.dev/lastModifier',

@@ -1,5 +1,6 @@
 export type * from './meta.ts';
 export type * from './serving.ts';
+export type { CoreService } from './kinds/core-service.ts';
 export { checkShape } from './check.ts';
 export { getCondition, isTrue, readyOf, setCondition, type NewCondition } from './conditions.ts';
 export { humanDuration, parseDuration } from './durations.ts';

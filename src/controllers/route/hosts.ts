@@ -25,12 +25,13 @@ export function labelsOf(route: Route): string[] {
 }
 
 export function publicUrl(names: HostNames, route: Route, tag?: string): string {
-  const port = names.port === undefined || names.port === 80 ? '' : `:${names.port}`;
-  const { namespace = '' } = route.metadata;
-  const label = labelOf(route.metadata.name, tag);
-  return isLocal(route)
-    ? `http://${label}.${namespace}.${clusterDomain}`
-    : `http://${label}.${namespace}.${names.domain}${port}`;
+  const port = names.port === undefined || names.port === 80 || isLocal(route) ? '' : `:${names.port}`;
+  return `http://${hostOf(names, route, labelOf(route.metadata.name, tag))}${port}`;
+}
+
+/** The host of a label of a Route, as far as it can be seen. */
+export function hostOf(names: HostNames, route: Route, label: string): string {
+  return `${label}.${route.metadata.namespace ?? ''}.${isLocal(route) ? clusterDomain : names.domain}`;
 }
 
 export function addressUrl(route: Route): string {

@@ -22,6 +22,10 @@ export interface RoutePlan {
   changes: StoreChange[];
   /** What the gateway should have before the changes are carried out. */
   hosts: PublishedRoute[];
+  /** The traffic that the status will say. */
+  traffic: TrafficTarget[] | undefined;
+  /** Whether a host's first label is this Route's. */
+  isOwn: (label: string) => boolean;
 }
 
 /**
@@ -66,7 +70,7 @@ export function planRoute(seen: RouteObservation): RoutePlan {
     ...(traffic === undefined ? {} : { traffic }),
   };
   const same = isDeepStrictEqual(status, route.status);
-  return { changes: same ? [] : [{ do: 'update-status', object: { ...route, status } }], hosts };
+  return { changes: same ? [] : [{ do: 'update-status', object: { ...route, status } }], hosts, traffic, isOwn };
 }
 
 type Resolved = { traffic: TrafficTarget } | { verdict: Verdict };

@@ -1,7 +1,8 @@
-import { timestamp, type Route } from '../../resources/index.ts';
+import { timestamp, type CoreService, type Route } from '../../resources/index.ts';
 import { carryOut } from '../changes.ts';
 import type { Context } from '../context.ts';
 import { publishedHosts } from './hosts.ts';
+import { placeholderNames, planPlaceholders, type PlaceholderObservation } from './placeholders.ts';
 import { ownerOfLabel, planRoute } from './plan.ts';
 
 /** Makes one Route (`namespace/name`) so: the gateway first, then the status that says it. */
@@ -14,7 +15,7 @@ export async function reconcileRoute(context: Context, key: string): Promise<und
   }
   if (route.metadata.deletionTimestamp) return;
   const namespace = route.metadata.namespace ?? '';
-  const { changes, hosts } = planRoute({
+  const { changes, hosts, traffic, isOwn } = planRoute({
     route,
     configuration: (name) => caches.Configuration.get(namespace, name),
     revision: (name) => caches.Revision.get(namespace, name),
@@ -23,7 +24,26 @@ export async function reconcileRoute(context: Context, key: string): Promise<und
     now: timestamp(clock.now()),
   });
   publisher.publish(key, hosts);
+  await placePlaceholders(context, { route, traffic, isOwn });
   await carryOut(changes, context);
+}
+
+/** Not in a cache: they are read when their Route changes, and nobody else writes them. */
+async function placePlaceholders(
+  { store, names }: Context,
+  seen: Pick<PlaceholderObservation, 'route' | 'traffic' | 'isOwn'>,
+): Promise<void> {
+  const keyOf = (name: string) => ({ group: '', kind: 'Service', namespace: seen.route.metadata.namespace, name });
+  const existing = new Map<string, CoreService>();
+  for (const name of placeholderNames(seen)) {
+    const service = await store.get<CoreService>(keyOf(name));
+    if (service) existing.set(name, service);
+  }
+  for (const change of planPlaceholders({ ...seen, names, existing: (name) => existing.get(name) })) {
+    if (change.do === 'create') await store.create(change.object);
+    else if (change.do === 'update') await store.update(change.object);
+    else await store.delete(keyOf(change.object.metadata.name), { uid: change.object.metadata.uid ?? '' });
+  }
 }
 
 /** What the stored status says, for the gateway to go on with before anything is reconciled. */

@@ -69,7 +69,7 @@ export function podOf(
           image: container?.image ?? '',
           ready,
           started: status.state !== 'standby',
-          restartCount: 0,
+          restartCount: instance.restarts,
           state: containerState,
         },
       ],

@@ -109,6 +109,26 @@ export const engineContract: ContractCase[] = [
       assert.equal((await failing).type, 'failing');
       const after = await states(engine, key, ['ready', 'standby']);
       assert.ok(!after.some((i) => i.id === before.id));
+      assert.equal(before.restarts, 0);
+      assert.equal(after.find((i) => i.status.state === 'ready')?.restarts, 1, 'it takes the place of one that failed');
+    },
+  },
+  {
+    name: 'counts no restart for an instance that was asked for',
+    async run(make) {
+      await using subject = await make({ drain: noDrain });
+      const { engine } = subject;
+      const key = await prepare(subject, 'more-00001');
+      engine.scale(key, { instances: 1, standby: 0 });
+      const [first] = await states(engine, key, ['ready']);
+      assert.ok(first);
+      const failing = next(engine, (event) => event.type === 'failing');
+      subject.crash(first);
+      await failing;
+      await states(engine, key, ['ready']);
+      engine.scale(key, { instances: 2, standby: 0 });
+      const both = await states(engine, key, ['ready', 'ready']);
+      assert.deepEqual(both.map((i) => i.restarts).sort(), [0, 1]);
     },
   },
   {

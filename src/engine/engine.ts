@@ -47,7 +47,7 @@ export type InstanceState =
   | { state: 'exited'; exit: ExitReport };
 
 export interface Instance {
-  /** Unique for ever; a DNS label (it names the Pod): `<revision>-<random>`. */
+  /** Unique for ever; a DNS label (it names the Pod): `<revision>-deployment-<random>`. */
   id: string;
   workload: WorkloadKey;
   service: string;
@@ -55,6 +55,8 @@ export interface Instance {
   address: { host: string; port: number } | undefined;
   createdAtMs: number;
   startedAtMs: number | undefined;
+  /** How many instances failed in its place before it, one after the other; 0 for one that was asked for. */
+  restarts: number;
   /** Last known state; a new object on each change. */
   status: InstanceState;
 }

@@ -15,6 +15,7 @@ import type {
   Workload,
   WorkloadKey,
 } from './engine.ts';
+import { Succession } from './succession.ts';
 
 export interface FakeEngineOptions {
   clock: Clock;
@@ -47,6 +48,7 @@ export class FakeEngine implements Engine {
   readonly #listeners = new Set<(event: EngineEvent) => void>();
   readonly #prepareErrors = new Map<string, EbbError>();
   readonly #lines: { line: LogLine; workload: WorkloadKey; service: string }[] = [];
+  readonly #successions = new Map<WorkloadKey, Succession>();
   readonly #stopping = new Map<string, Promise<void>>();
   #made = 0;
   #ended = false;
@@ -88,6 +90,8 @@ export class FakeEngine implements Engine {
       atMs,
       ...exit,
     };
+    if (cell.instance.startedAtMs !== undefined)
+      this.#successionOf(cell.instance.workload).failed(cell.instance.restarts);
     this.#set(cell, { state: 'exited', exit: report });
     const workload = cell.instance.workload;
     this.#emit({ type: 'failing', workload, exit: report, failures: options.failures ?? 1, retryAtMs: atMs });
@@ -188,6 +192,12 @@ export class FakeEngine implements Engine {
     await this[Symbol.asyncDispose]();
   }
 
+  #successionOf(key: WorkloadKey): Succession {
+    const there = this.#successions.get(key) ?? new Succession();
+    this.#successions.set(key, there);
+    return there;
+  }
+
   #of(key: WorkloadKey): FakeCell[] {
     return [...this.#cells.values()].filter((cell) => cell.instance.workload === key);
   }
@@ -202,6 +212,7 @@ export class FakeEngine implements Engine {
     const order = (cell: FakeCell) => (cell.instance.status.state === 'starting' ? 0 : 1);
     const youngestFirst = running.toReversed().sort((a, b) => order(a) - order(b));
     for (const cell of youngestFirst.slice(0, Math.max(0, running.length - want.instances))) void this.#stop(cell);
+    this.#successionOf(key).limit(want.instances - running.length);
     for (let i = running.length; i < want.instances; i++) this.#start(standbys.shift() ?? this.#create(workload));
     for (let i = standbys.length; i < want.standby; i++) this.#create(workload);
     for (const cell of standbys.slice(want.standby)) void this.#stop(cell);
@@ -221,6 +232,7 @@ export class FakeEngine implements Engine {
         },
         createdAtMs: this.#clock.now(),
         startedAtMs: undefined,
+        restarts: 0,
         status: { state: 'standby' },
       },
     };
@@ -231,7 +243,8 @@ export class FakeEngine implements Engine {
 
   #start(cell: FakeCell): void {
     const now = this.#clock.now();
-    cell.instance = { ...cell.instance, startedAtMs: now };
+    const restarts = this.#successionOf(cell.instance.workload).next();
+    cell.instance = { ...cell.instance, startedAtMs: now, restarts };
     this.#set(cell, { state: 'starting', sinceMs: now });
     if (this.autoReady) queueMicrotask(() => this.makeReady(cell.instance.id));
   }

@@ -33,6 +33,8 @@ export interface CellContext {
   changed(cell: Cell): void;
   /** It runs, but is not ready and here is why. */
   warned(cell: Cell, message: string): void;
+  /** It ends by its own fault, and another will take its place. Comes before the status that says so. */
+  failed(cell: Cell): void;
   /** Its process is gone, or it could not be made; `instance.status` says how. */
   ended(cell: Cell, exit: ExitReport): void;
   /** Every trace of it is gone. */
@@ -72,6 +74,7 @@ export class Cell {
   #timers: Disposable[] = [];
   #startedMonotonic = 0;
   #readyMonotonic: number | undefined;
+  #hasFailed = false;
   #exit: ExitReport | undefined;
   #exitSeen: (() => void) | undefined;
   readonly #exited: Promise<void>;
@@ -100,6 +103,7 @@ export class Cell {
       address: facts.net > 0 ? { host: context.network.slotOf(facts.net).host, port: facts.port } : undefined,
       createdAtMs: facts.createdAtMs,
       startedAtMs: facts.startedAtMs,
+      restarts: facts.restarts ?? 0,
       status: { state: 'standby' },
     };
   }
@@ -167,8 +171,13 @@ export class Cell {
     if (this.facts.readyAtMs !== undefined) this.#ready();
   }
 
-  /** Starts a standby. Everything up to the spawning of the runtime happens in this tick. */
-  start(): void {
+  /**
+   * Starts a standby. Everything up to the spawning of the runtime happens in this tick.
+   * @param restarts how many failed in its place before it
+   */
+  start(restarts: number): void {
+    if (restarts > 0) this.facts.restarts = restarts;
+    this.instance = { ...this.instance, restarts };
     const started = this.#c.sandboxes.start(this.id);
     this.#begin(this.#c.clock.now());
     started.catch((error: unknown) => this.#end({ code: 128, reason: 'Error', message: messageOf(error) }));
@@ -244,6 +253,7 @@ export class Cell {
   async #deadline(): Promise<void> {
     const why = (await this.#whyNotReady()) ?? this.#unclear();
     if (this.phase !== 'starting') return;
+    this.#failed();
     const seconds = Math.round(this.#settings.progressDeadlineMs / 1000);
     await this.stop({ reason: 'StartTimeout', message: `not ready within ${seconds} s: ${why}` });
   }
@@ -251,6 +261,7 @@ export class Cell {
   #dead(probe: 'startup' | 'liveness'): void {
     const container = containerOf(this.workload);
     const times = (probe === 'startup' ? container.startupProbe : container.livenessProbe)?.failureThreshold ?? 3;
+    this.#failed();
     const message = `its ${probe} probe failed ${times} times in a row`;
     void this.stop({ reason: probe === 'startup' ? 'StartTimeout' : 'LivenessFailed', message });
   }
@@ -326,8 +337,15 @@ export class Cell {
   async #end(words: Pick<ExitReport, 'code' | 'reason' | 'message'>): Promise<void> {
     const exit = await this.#report(words);
     if (this.#exit) return;
+    if (exit.reason !== 'Stopped' && exit.reason !== 'Lost') this.#failed();
     this.phase = 'ending';
     this.#finish(exit);
+  }
+
+  #failed(): void {
+    if (this.#hasFailed) return;
+    this.#hasFailed = true;
+    this.#c.failed(this);
   }
 
   async #report(words: Pick<ExitReport, 'code' | 'reason' | 'message'>): Promise<ExitReport> {

@@ -183,6 +183,7 @@ class LocalEngine implements Engine {
         if (cell.instance.status.state !== 'exited') this.#poolOf(cell)?.replan();
       },
       warned: (cell, message) => this.#poolOf(cell)?.warned(cell, message),
+      failed: (cell) => this.#poolOf(cell)?.failed(cell),
       ended: (cell, exit) => this.#poolOf(cell)?.ended(cell, exit),
       removed: (cell) => this.#removed(cell),
     };

@@ -18,6 +18,8 @@ export interface Facts {
   createdAtMs: number;
   startedAtMs?: number;
   readyAtMs?: number;
+  /** How many failed in its place before it; absent for none. */
+  restarts?: number;
   /** It was being stopped: the next process goes on with that. */
   ending?: true;
 }

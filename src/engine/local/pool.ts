@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import type { EngineEvent, ExitReport, Scale, Workload, WorkloadKey } from '../engine.ts';
+import { Succession } from '../succession.ts';
 import { backoffMs, stableMs } from './backoff.ts';
 import { Cell, type CellContext, type Recipe } from './cell.ts';
 import { planPool } from './pool-plan.ts';
@@ -24,6 +25,7 @@ export class Pool {
   readonly workload: Workload;
   readonly #o: PoolOptions;
   readonly #cells = new Map<string, Cell>();
+  readonly #succession = new Succession();
   want: Scale = noScale;
   lastUsedMs = 0;
   #recipe: Recipe | undefined;
@@ -110,7 +112,9 @@ export class Pool {
       standbyGrant: this.#o.standbyGrant(),
       room: this.#o.room(),
     });
-    for (const id of actions.start) this.#cells.get(id)?.start();
+    const running = [...this.#cells.values()].filter((c) => c.phase === 'starting' || c.phase === 'ready').length;
+    this.#succession.limit(this.want.instances - running);
+    for (const id of actions.start) this.#cells.get(id)?.start(this.#succession.next());
     for (const id of actions.stop) void this.#cells.get(id)?.stop({ reason: 'Stopped' });
     for (const id of actions.discard) void this.#cells.get(id)?.stop({ reason: 'Stopped' });
     for (let i = 0; i < actions.create; i++) this.#create();
@@ -159,6 +163,10 @@ export class Pool {
     });
   }
 
+  failed(cell: Cell): void {
+    this.#succession.failed(cell.instance.restarts);
+  }
+
   ended(cell: Cell, exit: ExitReport): void {
     const { clock, logger } = this.#o.context;
     logger.info({ revision: this.#key, instance: cell.id, code: exit.code, reason: exit.reason }, exit.message);
@@ -198,8 +206,11 @@ export class Pool {
   }
 }
 
-/** `<revision>-<random>`, a DNS label: 40 bits beside a revision's name do not come twice. */
+/**
+ * `<revision>-deployment-<random>`, the pattern of Knative's Pods that people and its own tests look for, cut to a DNS
+ * label: 40 bits beside a revision's name do not come twice.
+ */
 function newId(revision: string): string {
   const random = Array.from({ length: 8 }, () => randomInt(32).toString(32)).join('');
-  return `${revision.slice(0, 54).replace(/[-.]+$/, '')}-${random}`;
+  return `${`${revision}-deployment`.slice(0, 54).replace(/[-.]+$/, '')}-${random}`;
 }

@@ -1,9 +1,8 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { isIP, isIPv6 } from 'node:net';
 
 const mark = 'EBB_CONFORMANCE_INSIDE';
 
@@ -12,11 +11,11 @@ export function isInside(): boolean {
 }
 
 /**
- * Runs this program again in network and mount namespaces of its own, in which port 80 is free and resolv.conf may be
- * changed. The kernel takes both away with the last process in them. Resolves with its exit code.
+ * Runs this program again in a network namespace of its own, in which port 80 is free and nothing leads outside. The
+ * kernel takes it away with the last process in it. Resolves with its exit code.
  */
 export async function enterNetwork(args: string[]): Promise<number> {
-  const child = spawn('unshare', ['--net', '--mount', '--propagation', 'private', process.execPath, ...args], {
+  const child = spawn('unshare', ['--net', process.execPath, ...args], {
     stdio: 'inherit',
     env: { ...process.env, [mark]: '1' },
   });
@@ -31,28 +30,28 @@ export async function enterNetwork(args: string[]): Promise<number> {
   }
 }
 
-/** Makes loopback work and every name resolve to 127.0.0.1, for this process and its children; see {@link enterNetwork}. */
+/**
+ * Makes loopback work, and every name resolve to 127.0.0.1: the machine's name server has its address here, but not its
+ * knowledge. Call it inside of {@link enterNetwork} only.
+ */
 export async function openNetwork(): Promise<Disposable> {
   execFileSync('ip', ['link', 'set', 'lo', 'up']);
-  const dir = mkdtempSync(join(tmpdir(), 'ebb-conformance-'));
-  const file = join(dir, 'resolv.conf');
-  writeFileSync(file, 'nameserver 127.0.0.1\noptions ndots:0\n');
-  execFileSync('mount', ['--bind', file, '/etc/resolv.conf']);
-
-  const server = createSocket('udp4');
+  const address = nameServer();
+  if (!address.startsWith('127.')) execFileSync('ip', ['addr', 'add', address, 'dev', 'lo']);
+  const server = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
   server.on('message', (query, from) => {
     const answer = answerTo(query);
     if (answer) server.send(answer, from.port, from.address);
   });
-  server.bind(53, '127.0.0.1');
+  server.bind(53, address);
   await once(server, 'listening');
-  return {
-    [Symbol.dispose]() {
-      server.close();
-      execFileSync('umount', ['/etc/resolv.conf']);
-      rmSync(dir, { recursive: true });
-    },
-  };
+  return { [Symbol.dispose]: () => void server.close() };
+}
+
+/** That of resolv.conf(5), whose default is the local machine. */
+function nameServer(): string {
+  const address = /^\s*nameserver\s+(\S+)/m.exec(readFileSync('/etc/resolv.conf', 'utf8'))?.[1] ?? '127.0.0.1';
+  return isIP(address) === 0 ? '127.0.0.1' : address;
 }
 
 /** 127.0.0.1 for a question of type A, nothing for any other (RFC 1035, section 4). Undefined for what is no question. */

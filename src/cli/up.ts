@@ -4,7 +4,7 @@ import { closeSync, mkdirSync, openSync, readSync, renameSync, statSync, fstatSy
 import { EbbError, messageOf } from '../platform/errors.ts';
 import { controlArgs, controlOptions, type ControlOptions } from '../platform/options.ts';
 import { layout } from '../platform/paths.ts';
-import { Client } from './client.ts';
+import { Client, interrupted } from './client.ts';
 import type { UpOptions } from './commands/up.ts';
 import type { Context } from './context.ts';
 import { controlProgram, runningControl, type ControlRecord } from './control-process.ts';
@@ -86,17 +86,18 @@ async function detached(context: Context, options: ControlOptions): Promise<void
     announce(context, record);
   } catch (error) {
     progress[Symbol.dispose]();
-    if (ended.signal.aborted) {
-      const words = lastWords(readFrom(log.fd, log.startBytes)) ?? `it ended with ${String(await exited)}`;
-      throw new EbbError('StartFailed', 500, `Ebb did not start: ${words} (log: ${layout(options).controlLog})`, {
-        cause: error,
-      });
-    }
     if (context.signal.aborted) {
       // Nobody has been told that it runs, so it must not.
       child.kill('SIGTERM');
       await exited;
       context.err('stopped again\n');
+      throw interrupted();
+    }
+    if (ended.signal.aborted) {
+      const words = lastWords(readFrom(log.fd, log.startBytes)) ?? `it ended with ${String(await exited)}`;
+      throw new EbbError('StartFailed', 500, `Ebb did not start: ${words} (log: ${layout(options).controlLog})`, {
+        cause: error,
+      });
     }
     throw error;
   } finally {

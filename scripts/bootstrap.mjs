@@ -17,7 +17,14 @@ const minutes = (n) => n * 60_000;
 /** Commands that Ebb calls, and the Debian packages that have them. `src/doctor/packages.ts` checks the same. */
 const neededPackages = { crun: 'crun', runc: 'runc', conmon: 'conmon', ip: 'iproute2', nft: 'nftables', tar: 'tar' };
 /** What the tests compare with and deploy besides; they skip or say so where it is missing. */
-const testPackages = { buildah: 'buildah', skopeo: 'skopeo', python3: 'python3' };
+const testPackages = {
+  buildah: 'buildah',
+  skopeo: 'skopeo',
+  python3: 'python3',
+  gcc: 'gcc',
+  setfattr: 'attr',
+  setcap: 'libcap2-bin',
+};
 
 const [target, ...args] = process.argv.slice(2);
 if (target === undefined) stop('usage: node scripts/bootstrap.mjs SCRIPT [ARGUMENTS]', 2);

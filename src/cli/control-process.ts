@@ -31,7 +31,7 @@ export function isAlive(record: Pick<ControlRecord, 'pid' | 'startTime'>): boole
 }
 
 /** A file of `src/control`, which the CLI starts as a program of its own and does not import. */
-export function controlProgram(name: 'main' | 'cleanup'): URL {
+export function controlProgram(name: 'main' | 'cleanup' | 'runtime-test'): URL {
   return new URL(`../control/${name}${extname(import.meta.filename)}`, import.meta.url);
 }
 

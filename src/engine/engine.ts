@@ -108,6 +108,8 @@ export interface Scale {
  */
 export interface Engine extends AsyncDisposable {
   readonly name: 'local' | 'kubernetes' | 'fake';
+  /** What runs the containers, for people: `crun 1.8.1`. */
+  readonly runtime: string;
   /** Finds again what a former process left running, removes what is broken or unknown. Called once, before anything else. */
   adopt(known: readonly Workload[]): Promise<void>;
   /**

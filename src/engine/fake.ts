@@ -35,6 +35,7 @@ interface FakeCell {
  */
 export class FakeEngine implements Engine {
   readonly name = 'fake';
+  readonly runtime = 'none';
   /** Last wanted scale of each workload. */
   readonly wanted = new Map<WorkloadKey, Scale>();
   /** Every workload that was prepared, by key. */

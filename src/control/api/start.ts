@@ -67,7 +67,7 @@ export async function startApi(parts: ApiParts): Promise<AsyncDisposable & { add
           version,
           api: { address },
           gateway: parts.gateway(),
-          runtime: { name: options.runtime ?? 'auto' },
+          runtime: { name: engine.runtime },
           dataDir: options.dataDir,
           runDir: options.runDir,
         }),

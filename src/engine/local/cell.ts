@@ -255,7 +255,10 @@ export class Cell {
     if (this.phase !== 'starting') return;
     this.#failed();
     const seconds = Math.round(this.#settings.progressDeadlineMs / 1000);
-    await this.stop({ reason: 'StartTimeout', message: `not ready within ${seconds} s: ${why}` });
+    const message = `not ready within ${seconds} s: ${why}`;
+    // Told now: its end may take as long as its grace period.
+    this.#c.warned(this, message);
+    await this.stop({ reason: 'StartTimeout', message });
   }
 
   #dead(probe: 'startup' | 'liveness'): void {

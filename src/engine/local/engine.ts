@@ -115,7 +115,15 @@ export async function createLocalEngine(options: LocalEngineOptions): Promise<En
       { runtime: runtime.path, version: runtime.version, cgroups: layout, subnet: formatSubnet(subnet) },
       'local engine',
     );
-    return new LocalEngine(options, { roots, namespace, network, sandboxes, cgroups, lean: runtime.name === 'crun' });
+    return new LocalEngine(options, {
+      roots,
+      namespace,
+      network,
+      sandboxes,
+      cgroups,
+      runtime: `${runtime.name} ${runtime.version}`.trim(),
+      lean: runtime.name === 'crun',
+    });
   } catch (error) {
     if (!namespace.found) await namespace.destroy();
     throw error;
@@ -144,6 +152,8 @@ interface Parts {
   network: Network;
   sandboxes: Sandboxes;
   cgroups: Cgroups;
+  /** `crun 1.8.1`. */
+  runtime: string;
   /** The runtime keeps no memory of its own for a standby (crun), or a few megabytes (runc, others). */
   lean: boolean;
 }
@@ -152,6 +162,7 @@ const sweepMs = 1000;
 
 class LocalEngine implements Engine {
   readonly name = 'local';
+  readonly runtime: string;
   readonly #o: LocalEngineOptions;
   readonly #p: Parts;
   readonly #logs: LogFiles;
@@ -169,6 +180,7 @@ class LocalEngine implements Engine {
   constructor(options: LocalEngineOptions, parts: Parts) {
     this.#o = options;
     this.#p = parts;
+    this.runtime = parts.runtime;
     this.#logs = new LogFiles(options.logsDir);
     this.#context = {
       ...parts,

@@ -145,7 +145,7 @@ function schemaName(kind: Kind): string {
 }
 
 /** A schema as the world may see it: typebox's and Ebb's own keywords left out. */
-function publish(schema: unknown): Json {
+export function publish(schema: unknown): Json {
   // JSON leaves out typebox's symbols and functions.
   return JSON.parse(
     JSON.stringify(schema, (key, value: unknown) =>

@@ -7,6 +7,7 @@ import { admit } from './admission.ts';
 import type { ApiEnv, AppOptions } from './app.ts';
 import { readObject } from './body.ts';
 import { storedCollection, type Collection } from './collection.ts';
+import { crdCollection } from './crds.ts';
 import { readDeleteOptions } from './delete-options.ts';
 import { pathOf } from './discovery.ts';
 import { readApply, readPatch } from './patch.ts';
@@ -32,8 +33,9 @@ export function resourceRoutes(app: Hono<ApiEnv>, options: AppOptions): void {
   }
 }
 
-function collectionOf(kind: Kind, { store, views, clock, signal }: AppOptions): Collection | undefined {
+function collectionOf(kind: Kind, { store, kinds, views, clock, signal }: AppOptions): Collection | undefined {
   if (kind.source === 'stored') return storedCollection(store, kind);
+  if (kind.source === 'kinds') return crdCollection(kinds, clock.now());
   if (kind.source !== 'pods' || !views.pods) return undefined;
   const pods = podCollection(views.pods, clock);
   signal.addEventListener('abort', () => pods[Symbol.dispose](), { once: true });

@@ -1,11 +1,11 @@
 import { EbbError, messageOf } from '../platform/errors.ts';
-import type { Configuration, KubeObject, Revision, Route, Service } from '../resources/index.ts';
+import type { Configuration, DomainMapping, KubeObject, Revision, Route, Service } from '../resources/index.ts';
 import type { ResourceStore } from '../store/store.ts';
 import type { Informer } from './informer.ts';
 import { servingGroup } from './names.ts';
 import type { EventRecord, RecordEvent } from './ports.ts';
 
-export type ServingObject = Service | Configuration | Revision | Route;
+export type ServingObject = Service | Configuration | Revision | Route | DomainMapping;
 
 /** What a plan asks for, in the order in which it is to be done. */
 export type StoreChange =
@@ -21,6 +21,7 @@ export interface Caches {
   Configuration: Informer<Configuration>;
   Revision: Informer<Revision>;
   Route: Informer<Route>;
+  DomainMapping: Informer<DomainMapping>;
 }
 
 /**

@@ -70,8 +70,8 @@ export interface PublishedRoute {
 
 /** Takes the route table to the gateway. */
 export interface RoutePublisher {
-  /** Replaces all hosts of one Route (`namespace/name`); an empty list means the Route is gone. Returns at once. */
-  publish(route: string, hosts: readonly PublishedRoute[]): void;
+  /** Replaces all hosts of one Route (`namespace/name`) or mapping; an empty list means that it is gone. Returns at once. */
+  publish(owner: string, hosts: readonly PublishedRoute[]): void;
 }
 
 /** What becomes a Kubernetes Event beside the object it is about. */

@@ -2,12 +2,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../platform/clock.ts';
 import type { Logger } from '../platform/logger.ts';
-import type { Configuration, KubeObject, Revision, Route, Service } from '../resources/index.ts';
+import type { Configuration, DomainMapping, KubeObject, Revision, Route, Service } from '../resources/index.ts';
 import type { ResourceStore } from '../store/store.ts';
 import type { Caches } from './changes.ts';
 import { conditionOf } from './conditions.ts';
 import { reconcileConfiguration } from './configuration/reconcile.ts';
 import type { Context } from './context.ts';
+import { publishStoredMappings, reconcileDomainMapping } from './domain-mapping/reconcile.ts';
 import { createInformer, keyOf, type Change, type InformerOptions } from './informer.ts';
 import { keys, servingGroup } from './names.ts';
 import type { RecordEvent, RevisionRuntime, RoutePublisher } from './ports.ts';
@@ -64,10 +65,12 @@ export async function startControllers(options: ControllersOptions): Promise<Con
     Configuration: queueOf('configuration', (key) => reconcileConfiguration(context, key)),
     Revision: queueOf('revision', (key) => revisions.reconcile(key)),
     Route: queueOf('route', (key) => reconcileRoute(context, key)),
+    DomainMapping: queueOf('domain-mapping', (key) => reconcileDomainMapping(context, key)),
   };
 
   await Promise.all(Object.values(caches).map((cache) => cache.start()));
   publishStored(context);
+  publishStoredMappings(context);
   for (const kind of kinds) for (const key of caches[kind].keys()) queues[kind].add(key);
   connect(caches, queues);
 
@@ -90,7 +93,7 @@ export async function startControllers(options: ControllersOptions): Promise<Con
   };
 }
 
-const kinds = ['Service', 'Configuration', 'Revision', 'Route'] as const;
+const kinds = ['Service', 'Configuration', 'Revision', 'Route', 'DomainMapping'] as const;
 
 function createCaches(options: Pick<InformerOptions<KubeObject>, 'store' | 'clock' | 'logger' | 'signal'>): Caches {
   const { store, clock, logger, signal } = options;
@@ -117,6 +120,10 @@ function createCaches(options: Pick<InformerOptions<KubeObject>, 'store' | 'cloc
           (r.spec.traffic ?? []).map((t) => t.configurationName),
         ),
       label: (r) => beside(r, labelsOf(r)),
+    }),
+    DomainMapping: of<DomainMapping>('DomainMapping', {
+      domain: (m) => [m.metadata.name],
+      target: (m) => beside(m, [m.spec.ref.name]),
     }),
   };
 }
@@ -158,11 +165,22 @@ function connect(caches: Caches, queues: Record<keyof Caches, Workqueue>): void 
     }
   });
 
+  caches.DomainMapping.on((change) => {
+    // First itself: where it goes, its host has to be free before the next one takes it.
+    queues.DomainMapping.add(keyOf(change.object));
+    if (!moved(change, () => 0)) return;
+    addAll('DomainMapping', caches.DomainMapping.by('domain', change.object.metadata.name).map(keyOf));
+  });
+
   caches.Route.on((change) => {
     const key = keyOf(change.object);
     queues.Route.add(key);
     queues.Service.add(key);
     const states = [change.object, ...(change.previous ? [change.previous] : [])];
+    if (moved(change, (r) => [r.status?.traffic, labelsOf(r), r.metadata.labels])) {
+      const labels = new Set(states.flatMap((route) => beside(route, labelsOf(route))));
+      for (const label of labels) addAll('DomainMapping', caches.DomainMapping.by('target', label).map(keyOf));
+    }
     if (moved(change, (r) => [r.spec.traffic, r.status?.traffic])) {
       for (const route of states) {
         const targets = [...(route.spec.traffic ?? []), ...(route.status?.traffic ?? [])];

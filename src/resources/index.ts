@@ -1,5 +1,6 @@
 export type * from './meta.ts';
 export type * from './serving.ts';
+export type { DomainMapping } from './domain-mapping.ts';
 export type { CoreService } from './kinds/core-service.ts';
 export { checkShape } from './check.ts';
 export { getCondition, isTrue, readyOf, setCondition, type NewCondition } from './conditions.ts';
@@ -8,4 +9,5 @@ export { apiVersionOf, groupOf } from './group.ts';
 export * from './names.ts';
 export { cpuMillis, memoryBytes, parseQuantity } from './quantities.ts';
 export { microTimestamp, timestamp } from './time.ts';
+export { referencesOf, type ObjectReference } from './references.ts';
 export { autoscalingAnnotation, autoscalingKeys, keys } from './annotations.ts';

@@ -35,7 +35,12 @@ export function hostOf(names: HostNames, route: Route, label: string): string {
 }
 
 export function addressUrl(route: Route): string {
-  return `http://${route.metadata.name}.${route.metadata.namespace ?? ''}.${clusterDomain}`;
+  return `http://${clusterHost(route.metadata.namespace ?? '', route.metadata.name)}`;
+}
+
+/** The host of a label inside the cluster. */
+export function clusterHost(namespace: string, label: string): string {
+  return `${label}.${namespace}.${clusterDomain}`;
 }
 
 /**

@@ -1,6 +1,8 @@
 import { timestamp, type CoreService, type Route } from '../../resources/index.ts';
 import { carryOut } from '../changes.ts';
 import type { Context } from '../context.ts';
+import { keyOf as keyOfObject } from '../informer.ts';
+import type { PublishedRoute } from '../ports.ts';
 import { publishedHosts } from './hosts.ts';
 import { placeholderNames, planPlaceholders, type PlaceholderObservation } from './placeholders.ts';
 import { ownerOfLabel, planRoute } from './plan.ts';
@@ -49,12 +51,21 @@ async function placePlaceholders(
 /** What the stored status says, for the gateway to go on with before anything is reconciled. */
 export function publishStored(context: Context): void {
   for (const route of context.caches.Route.all()) {
-    const owner = ownerOf(context, route);
-    const { name, namespace } = route.metadata;
-    const isOwn = (label: string) => (owner(label) ?? name) === name;
-    const hosts = publishedHosts(context.names, route, route.status, isOwn);
-    context.publisher.publish(`${namespace ?? ''}/${name}`, hosts);
+    context.publisher.publish(keyOfObject(route), publishedHostsOf(context, route));
   }
+}
+
+/** The hosts that a Route has by its stored status. */
+export function publishedHostsOf(context: Context, route: Route): PublishedRoute[] {
+  const owner = ownerOf(context, route);
+  const { name } = route.metadata;
+  return publishedHosts(context.names, route, route.status, (label) => (owner(label) ?? name) === name);
+}
+
+/** The Route that a host's first label belongs to. */
+export function routeOfLabel({ caches }: Context, namespace: string, label: string): Route | undefined {
+  const owner = ownerOfLabel(label, caches.Route.by('label', `${namespace}/${label}`));
+  return owner === undefined ? undefined : caches.Route.get(namespace, owner);
 }
 
 function ownerOf(context: Context, route: Route): (label: string) => string | undefined {

@@ -1,6 +1,8 @@
 import { configMapKind } from './config-map.ts';
 import { configurationKind } from './configuration.ts';
 import { coreServiceKind } from './core-service.ts';
+import { customResourceDefinitionKind } from './custom-resource-definition.ts';
+import { domainMappingKind } from './domain-mapping.ts';
 import { eventKind } from './event.ts';
 import type { Kind } from './kind.ts';
 import { namespaceKind } from './namespace.ts';
@@ -18,6 +20,7 @@ export const kinds: readonly Kind[] = [
   configurationKind,
   revisionKind,
   routeKind,
+  domainMappingKind,
   configMapKind,
   eventKind,
   namespaceKind,
@@ -25,6 +28,7 @@ export const kinds: readonly Kind[] = [
   secretKind,
   serviceAccountKind,
   coreServiceKind,
+  customResourceDefinitionKind,
   ...reviewKinds,
 ];
 

@@ -215,17 +215,26 @@ test('what is accepted here, Node reads the same way', async () => {
         if (ours instanceof HeadError) return; // Stricter than Node is right; laxer is not.
         const sent = ours.body.kind === 'chunked' ? '3\r\nabc\r\n0\r\n\r\n' : 'abcde';
         const expected = ours.body.kind === 'none' ? '' : ours.body.kind === 'chunked' ? 'abc' : 'abcde';
-        const answer = await ask(`${head}\r\n${sent}`);
-        const final = answer.slice(answer.lastIndexOf('HTTP/1.1 200'));
-        if (!answer.includes('HTTP/1.1 200')) {
-          // Node may be stricter (it refuses methods that it does not know, for example); then nothing is smuggled.
-          assert.match(answer, /^(HTTP\/1\.1 100 Continue\r\n\r\n)?(HTTP\/1\.1 4|$)/);
-          return;
+        const check = (answer: string) => {
+          const final = answer.slice(answer.lastIndexOf('HTTP/1.1 200'));
+          if (!answer.includes('HTTP/1.1 200')) {
+            // Node may be stricter (it refuses methods that it does not know, for example); then nothing is smuggled.
+            assert.match(answer, /^(HTTP\/1\.1 100 Continue\r\n\r\n)?(HTTP\/1\.1 4|$)/);
+            return;
+          }
+          const got = /\[.*?\](?=\r|$)/s.exec(answer)?.[0] ?? final;
+          const [gotMethod, , gotBody] = JSON.parse(got) as string[];
+          assert.equal(gotMethod, method);
+          assert.equal(gotBody, expected);
+        };
+        const question = `${head}\r\n${sent}`;
+        try {
+          check(await ask(question));
+        } catch {
+          // Node resets the connection when bytes are left over, and that may overtake its answer. A real
+          // disagreement is there the second time too.
+          check(await ask(question));
         }
-        const got = /\[.*?\](?=\r|$)/s.exec(answer)?.[0] ?? final;
-        const [gotMethod, , gotBody] = JSON.parse(got) as string[];
-        assert.equal(gotMethod, method);
-        assert.equal(gotBody, expected);
       }),
       { numRuns: 300 },
     );

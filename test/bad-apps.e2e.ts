@@ -104,6 +104,13 @@ describe('apps that misbehave harm only themselves, and say why', () => {
     await ebb.until('stubborn gone', async () => (await ebb.instances('stubborn')).length === 0, 20_000);
   });
 
+  it('an app without a SIGTERM handler ends at once, not after its grace period', async () => {
+    await ebb.ok('deploy', app, '--name', 'plain');
+    assert.equal((await ebb.request('plain.default.localhost')).status, 200);
+    await ebb.ok('delete', 'plain');
+    await ebb.until('plain gone', async () => (await ebb.instances('plain')).length === 0, 15_000);
+  });
+
   it('a crash is replaced; the next request is served', async () => {
     await ebb.ok('deploy', app, '--name', 'crashes');
     assert.equal((await ebb.request('crashes.default.localhost', '/crash', { method: 'POST' })).status, 502);

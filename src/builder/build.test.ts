@@ -74,6 +74,7 @@ describe('buildImage', () => {
     assert.equal(config.config?.WorkingDir, '/app');
     assert.deepEqual(config.config?.Labels, { 'ebb.dev/detected': 'node' });
     assert.ok(config.config?.Env?.includes('NODE_ENV=production'));
+    assert.ok(config.config?.Env?.includes('NODE_OPTIONS=--require=/opt/ebb/default-signals.cjs'));
     assert.ok(!config.config?.Env?.some((line) => line.startsWith('PORT=')));
     assert.equal(config.created, '1970-01-01T00:00:00Z');
   });

@@ -1,9 +1,14 @@
 import { Type, type Static } from 'typebox';
 import { flag, int32, int64, intOrString, mapOf, quantity, refusing, text } from './schema.ts';
+import { EnvFromSource, EnvVarSource, VolumeMount } from './volumes.ts';
 
 export const EnvVar = Type.Object(
-  { name: text('Name of the variable.'), value: Type.Optional(text('Value of the variable.')) },
-  { description: 'An environment variable of a container.', ...refusing('valueFrom') },
+  {
+    name: text('Name of the variable.'),
+    value: Type.Optional(text('Value of the variable.')),
+    valueFrom: Type.Optional(EnvVarSource),
+  },
+  { description: 'An environment variable of a container.' },
 );
 export type EnvVar = Static<typeof EnvVar>;
 
@@ -108,6 +113,10 @@ export const Container = Type.Object(
     command: Type.Optional(Type.Array(Type.String(), { description: "Replaces the image's entrypoint." })),
     args: Type.Optional(Type.Array(Type.String(), { description: "Replaces the image's arguments." })),
     env: Type.Optional(Type.Array(EnvVar, { description: 'Environment variables.' })),
+    envFrom: Type.Optional(
+      Type.Array(EnvFromSource, { description: 'Secrets and ConfigMaps whose keys become variables; env overrides.' }),
+    ),
+    volumeMounts: Type.Optional(Type.Array(VolumeMount, { description: 'Volumes that the container sees.' })),
     ports: Type.Optional(Type.Array(ContainerPort, { description: 'The one port that requests are sent to.' })),
     resources: Type.Optional(ResourceRequirements),
     workingDir: Type.Optional(text("Working directory; the image's own unless set.")),
@@ -120,8 +129,8 @@ export const Container = Type.Object(
   {
     description: 'A container of a revision.',
     ...refusing(
-      ...['envFrom', 'lifecycle', 'resizePolicy', 'restartPolicy', 'stdin', 'stdinOnce', 'terminationMessagePath'],
-      ...['terminationMessagePolicy', 'tty', 'volumeDevices', 'volumeMounts'],
+      ...['lifecycle', 'resizePolicy', 'restartPolicy', 'stdin', 'stdinOnce', 'terminationMessagePath'],
+      ...['terminationMessagePolicy', 'tty', 'volumeDevices'],
     ),
   },
 );

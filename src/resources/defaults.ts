@@ -40,13 +40,16 @@ function defaultTraffic(targets: readonly TrafficTarget[] | undefined, service: 
 /** Defaults of a new revision's spec; the spec of an existing one is never touched again. */
 export function defaultRevisionSpec(spec: RevisionSpec): RevisionSpec {
   const containers = nameContainers(spec.containers ?? []);
+  const emptyDirs = new Set((spec.volumes ?? []).filter((v) => v.emptyDir).map((v) => v.name));
   const out: RevisionSpec = {
     ...spec,
     containerConcurrency: spec.containerConcurrency ?? containerConcurrency,
     // 0 means "not set" in Knative: Go has no absent integer.
     timeoutSeconds: spec.timeoutSeconds || revisionTimeoutSeconds,
     enableServiceLinks: spec.enableServiceLinks ?? false,
-    containers: containers.map((c) => defaultContainer(c, containers.length === 1 || (c.ports ?? []).length > 0)),
+    containers: containers
+      .map((c) => defaultContainer(c, containers.length === 1 || (c.ports ?? []).length > 0))
+      .map((c) => withReadOnlyMounts(c, emptyDirs)),
   };
   if (spec.responseStartTimeoutSeconds === 0) delete out.responseStartTimeoutSeconds;
   if (spec.idleTimeoutSeconds === 0) delete out.idleTimeoutSeconds;
@@ -81,6 +84,13 @@ function defaultContainer(container: Container, serving: boolean): Container {
   if (container.livenessProbe) out.livenessProbe = defaultProbe(container.livenessProbe, false);
   if (container.startupProbe) out.startupProbe = defaultProbe(container.startupProbe, false);
   return out;
+}
+
+/** Secrets and ConfigMaps are never written to; Go's Knative can't tell false from absent and makes both true. */
+function withReadOnlyMounts(container: Container, emptyDirs: ReadonlySet<string | undefined>): Container {
+  if (!container.volumeMounts) return container;
+  const volumeMounts = container.volumeMounts.map((m) => (emptyDirs.has(m.name) ? m : { ...m, readOnly: true }));
+  return { ...container, volumeMounts };
 }
 
 function defaultProbe(probe: Probe, readiness: boolean): Probe {

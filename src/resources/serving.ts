@@ -2,12 +2,15 @@ import { Type, type Static } from 'typebox';
 import { Container } from './container.ts';
 import { Condition, ObjectMeta, typeMeta, type KubeObject } from './meta.ts';
 import { flag, int32, int64, refusing, stringMap, text } from './schema.ts';
+import { Volume } from './volumes.ts';
 
 export * from './container.ts';
+export * from './volumes.ts';
 
 export const RevisionSpec = Type.Object(
   {
     containers: Type.Array(Container, { description: 'What to run.' }),
+    volumes: Type.Optional(Type.Array(Volume, { description: 'Files that the containers may mount.' })),
     containerConcurrency: Type.Optional(int64('Requests at once in one instance; 0 is no limit.')),
     timeoutSeconds: Type.Optional(int64('Seconds that a request may take; 300 unless set.')),
     responseStartTimeoutSeconds: Type.Optional(int64('Seconds until a response must have begun.')),
@@ -24,7 +27,7 @@ export const RevisionSpec = Type.Object(
       ...['priority', 'priorityClassName', 'readinessGates', 'resourceClaims', 'restartPolicy', 'runtimeClassName'],
       ...['schedulerName', 'schedulingGates', 'securityContext', 'serviceAccount', 'setHostnameAsFQDN'],
       ...['shareProcessNamespace', 'subdomain', 'terminationGracePeriodSeconds', 'tolerations'],
-      ...['topologySpreadConstraints', 'volumes'],
+      ...['topologySpreadConstraints'],
     ),
   },
 );

@@ -2,7 +2,9 @@ import type { Container, ContainerPort, ResourceRequirements } from '../containe
 import { generic, invalid, missing, outOfBounds, type FieldError } from '../field-error.ts';
 import { dns1123Words, isDns1123Label, isEnvVarName } from '../names.ts';
 import { cpuMillis, parseQuantity } from '../quantities.ts';
+import type { Volume } from '../volumes.ts';
 import { validateProbe, type ProbeRole } from './probe.ts';
+import { validateEnvFrom, validateValueFrom, validateVolumeMounts } from './volumes.ts';
 
 /** Ports of Knative's own sidecar, which an app may not take (pkg/apis/serving/k8s_validation.go). */
 const reservedPorts = new Set([8008, 8012, 8013, 8022, 9090, 9091]);
@@ -12,7 +14,11 @@ const maxUserId = 2 ** 31 - 1;
 const minMemoryBytes = 4 * 1024 * 1024;
 
 /** The containers of one revision: exactly one of them serves. */
-export function validateContainers(containers: readonly Container[], path: string): FieldError[] {
+export function validateContainers(
+  containers: readonly Container[],
+  volumes: readonly Volume[],
+  path: string,
+): FieldError[] {
   if (containers.length === 0) return [missing(path)];
   const serving = containers.filter((c) => (c.ports ?? []).length > 0);
   const errors: FieldError[] = [];
@@ -38,6 +44,7 @@ export function validateContainers(containers: readonly Container[], path: strin
     } else if (container.name) names.set(container.name, i);
     const isServing = containers.length === 1 || (container.ports ?? []).length > 0;
     errors.push(...validateContainer(container, isServing, at));
+    errors.push(...validateVolumeMounts(container.volumeMounts ?? [], volumes, `${at}.volumeMounts`));
   }
   return errors;
 }
@@ -57,6 +64,7 @@ function validateContainer(container: Container, serving: boolean, path: string)
     ...validateName(container.name, path),
     ...validateImage(container.image, `${path}.image`),
     ...validateEnv(container, serving, path),
+    ...validateEnvFrom(container.envFrom ?? [], `${path}.envFrom`),
     ...validatePorts(container.ports ?? [], `${path}.ports`),
     ...validateResources(container.resources, `${path}.resources`),
     ...probe('readinessProbe'),
@@ -108,6 +116,7 @@ function validateEnv(container: Container, serving: boolean, path: string): Fiel
     return [
       ...(isEnvVarName(variable.name) ? [] : [invalid(variable.name, `${at}.name`, 'printable ASCII but "="')]),
       ...noNul([variable.value ?? ''], `${at}.value`),
+      ...(variable.valueFrom ? validateValueFrom(variable.valueFrom, variable.value, `${at}.valueFrom`) : []),
     ];
   });
 }

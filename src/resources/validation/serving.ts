@@ -7,6 +7,7 @@ import { validateCreator, validateObjectAnnotations, validateTemplateAnnotations
 import { validateContainers } from './container.ts';
 import { validateAnnotationSyntax, validateLabels, validateMetadata } from './metadata.ts';
 import { validateTraffic } from './traffic.ts';
+import { validateVolumes } from './volumes.ts';
 
 /** Knative's config-defaults: `max-revision-timeout-seconds`, `container-concurrency-max-limit`. */
 const maxTimeoutSeconds = 600;
@@ -114,7 +115,10 @@ export function validateRevisionSpec(spec: RevisionSpec, path: string): FieldErr
   };
   const concurrency = spec.containerConcurrency;
   return [
-    ...(spec.containers ? validateContainers(spec.containers, `${path}.containers`) : [missing(`${path}.containers`)]),
+    ...(spec.containers
+      ? validateContainers(spec.containers, spec.volumes ?? [], `${path}.containers`)
+      : [missing(`${path}.containers`)]),
+    ...validateVolumes(spec.volumes ?? [], spec.containers ?? [], `${path}.volumes`),
     ...(timeout !== undefined && (timeout < 0 || timeout > maxTimeoutSeconds)
       ? [outOfBounds(timeout, 0, maxTimeoutSeconds, `${path}.timeoutSeconds`)]
       : []),

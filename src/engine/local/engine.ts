@@ -29,7 +29,7 @@ import { LogFiles } from './log-files.ts';
 import { readLogs } from './logs.ts';
 import { openMountNamespace, type MountNamespace } from './namespace.ts';
 import { hostNameServers, Network, takenSubnets } from './network.ts';
-import { grantStandbys } from './pool-plan.ts';
+import { grantStandbys, standbySlots } from './pool-plan.ts';
 import { Pool } from './pool.ts';
 import { containerOf, planProcess } from './process.ts';
 import { detectRuntime, findProgram } from './runtime.ts';
@@ -159,6 +159,8 @@ interface Parts {
 }
 
 const sweepMs = 1000;
+/** A bridge has 1024 ports; some stay free for networks prepared ahead and for instances that are going. */
+const defaultMaxInstances = 900;
 
 class LocalEngine implements Engine {
   readonly name = 'local';
@@ -346,7 +348,7 @@ class LocalEngine implements Engine {
     const pool = new Pool(workload, {
       context: this.#context,
       emit: (event) => this.#emit(event),
-      room: () => (this.#o.maxInstances ?? 900) - this.#cells.size,
+      room: () => (this.#o.maxInstances ?? defaultMaxInstances) - this.#cells.size,
       add: (cell) => this.#cells.set(cell.id, cell),
       standbyGrant: () => this.#granted().get(key) ?? 0,
     });
@@ -378,8 +380,12 @@ class LocalEngine implements Engine {
   }
 
   #grant(): Map<string, number> {
-    const bytesEach = (this.#p.lean ? 2 : 10) * 2 ** 20;
-    const slots = Math.floor((this.#o.standbyBudgetBytes ?? 256 * 2 ** 20) / bytesEach);
+    const slots = standbySlots({
+      budgetBytes: this.#o.standbyBudgetBytes ?? 256 * 2 ** 20,
+      bytesEach: (this.#p.lean ? 2 : 10) * 2 ** 20,
+      maxInstances: this.#o.maxInstances ?? defaultMaxInstances,
+      wantedInstances: [...this.#pools.values()].reduce((sum, pool) => sum + pool.want.instances, 0),
+    });
     const pools = [...this.#pools].map(([key, pool]) => ({
       key,
       wanted: pool.want.standby,

@@ -2,7 +2,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { backoffMs } from './backoff.ts';
-import { grantStandbys, planPool, type PlannedCell, type PoolView } from './pool-plan.ts';
+import { grantStandbys, planPool, standbySlots, type PlannedCell, type PoolView } from './pool-plan.ts';
 
 const cell = (id: string, phase: PlannedCell['phase'], startedAtMs = 0): PlannedCell => ({ id, phase, startedAtMs });
 const view = (changes: Partial<PoolView>): PoolView => ({
@@ -154,6 +154,12 @@ test('standbys: the most recently used first, one each before a second', () => {
       ['old', 0],
     ],
   );
+});
+
+test('standbys make room for instances that are wanted', () => {
+  const slots = (wantedInstances: number) =>
+    standbySlots({ budgetBytes: 256, bytesEach: 2, maxInstances: 900, wantedInstances });
+  assert.deepEqual([0, 772, 800, 900, 1000].map(slots), [128, 128, 100, 0, 0]);
 });
 
 test('back-off doubles from 1 s to 5 min', () => {

@@ -81,6 +81,21 @@ function leastWorthFirst(a: PlannedCell, b: PlannedCell): number {
 }
 
 /**
+ * How many standbys there may be: what the budget pays for, and never so many that instances which are wanted find no
+ * room on this machine. Pure.
+ */
+export function standbySlots(view: {
+  budgetBytes: number;
+  bytesEach: number;
+  maxInstances: number;
+  /** Running instances wanted, of all workloads together. */
+  wantedInstances: number;
+}): number {
+  const paidFor = Math.floor(view.budgetBytes / view.bytesEach);
+  return Math.max(0, Math.min(paidFor, view.maxInstances - view.wantedInstances));
+}
+
+/**
  * Shares the budget for standbys: most recently used workloads first, one each before anyone gets a second.
  * Returns the grants by key. Pure.
  */

@@ -264,6 +264,26 @@ describe('local engine, bad days', () => {
     assert.deepEqual([wait(first), wait(second)], [1, 2]);
   });
 
+  test('on a full machine standbys give way, and what finds no room waits for it', async () => {
+    await using s = await subject({ maxInstances: 3 });
+    const [first, second] = ['first-00001', 'second-00001'] as const;
+    for (const revision of [first, second]) {
+      await s.engine.prepare(workload(revision));
+      s.engine.scale(`default/${revision}`, { instances: 0, standby: 1 });
+      await states(s.engine, `default/${revision}`, ['standby']);
+    }
+    let most = 0;
+    using _l = s.engine.on(() => (most = Math.max(most, s.engine.instances().length)));
+    s.engine.scale(`default/${first}`, { instances: 4, standby: 1 });
+    await states(s.engine, `default/${first}`, ['ready', 'ready', 'ready']);
+    assert.deepEqual(s.engine.instances(`default/${second}`), []);
+    s.engine.scale(`default/${second}`, { instances: 1, standby: 0 });
+    s.engine.scale(`default/${first}`, { instances: 2, standby: 0 });
+    await states(s.engine, `default/${second}`, ['ready']);
+    assert.equal(s.engine.instances(`default/${first}`).length, 2);
+    assert.equal(most, 3);
+  });
+
   test('a command that is not there is named', async () => {
     await using s = await subject();
     await s.engine.prepare(workload('none-00001', { command: ['/bin/nothing'] }));

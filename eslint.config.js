@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['node_modules', 'dist', 'examples'] },
+  { ignores: ['node_modules', 'dist', 'examples', 'test/apps'] },
   ...tseslint.configs.recommended,
   {
     files: ['**/*.ts'],

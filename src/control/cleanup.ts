@@ -18,7 +18,6 @@ import { lockDataDir } from './lock.ts';
  */
 export async function runCleanup(options: ControlOptions): Promise<void> {
   const files = layout(options);
-  if (!existsSync(options.dataDir)) return;
   using _alive = keepAlive();
   using _lock = lockDataDir(files.lock, options.dataDir);
   const shared = { clock: systemClock, spawner: systemSpawner, logger: silentLogger };

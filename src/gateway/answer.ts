@@ -15,8 +15,7 @@ export type Reason =
   | 'InstanceUnreachable'
   | 'InstanceLost'
   | 'BadResponse'
-  | 'ShuttingDown'
-  | 'UnsupportedProtocol';
+  | 'ShuttingDown';
 
 /** An answer of the gateway's own: one sentence for people, one word for programs. */
 export interface Answer {

@@ -224,6 +224,7 @@ export class Exchange extends Waiter implements ConnectionUser {
     this.#phase = 'connecting';
     this.#connects++;
     this.#connection = new InstanceConnection(instance, this, {
+      protocol: this.#revision.entry.protocol,
       names: this.#context.responseNames,
       now: this.#context.now,
       onConnectSettled: () => this.#revision.pump(this.#context.now()),

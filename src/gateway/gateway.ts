@@ -185,10 +185,6 @@ export class Gateway implements AsyncDisposable {
       const message = `route ${route.namespace}/${route.route} has no revision to send to`;
       return { answer: { status: 503, reason: 'UnknownRevision', message, retryAfter: 1 } };
     }
-    if (revision.entry.protocol !== 'http1') {
-      const message = `revision ${revision.entry.id} speaks ${revision.entry.protocol}, which this gateway does not`;
-      return { answer: { status: 502, reason: 'UnsupportedProtocol', message } };
-    }
     return { revision };
   }
 

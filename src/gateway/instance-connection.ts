@@ -1,8 +1,10 @@
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { messageOf } from '../platform/errors.ts';
 import { ChunkedReader, CloseReader, LengthReader, noBodyReader, type BodyReader } from './http1/body.ts';
 import { HeadError, type FieldNames } from './http1/fields.ts';
 import { readResponseHead, type ResponseHead } from './http1/response-head.ts';
+import { Http2Socket } from './http2-socket.ts';
 import type { Instance } from './instance.ts';
 
 const maxHeadBytes = 32 * 1024;
@@ -41,7 +43,7 @@ export type LostReason = 'connect' | 'closed' | 'bad-response';
 /** One keep-alive connection to an instance: writes requests, cuts responses out of what comes back, strictly. */
 export class InstanceConnection {
   readonly instance: Instance;
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #names: FieldNames;
   readonly #now: () => number;
   readonly #slices: Buffer[] = [];
@@ -61,7 +63,7 @@ export class InstanceConnection {
   constructor(
     instance: Instance,
     user: ConnectionUser,
-    options: { names: FieldNames; now: () => number; onConnectSettled: () => void },
+    options: { protocol: 'http1' | 'h2c'; names: FieldNames; now: () => number; onConnectSettled: () => void },
   ) {
     this.instance = instance;
     this.#user = user;
@@ -70,15 +72,12 @@ export class InstanceConnection {
     this.#onConnect = options.onConnectSettled;
     instance.connecting++;
     this.uses = 1;
-    // allowHalfOpen: the end of a tunnel's one direction must not end the other.
-    this.#socket = connect({
-      host: instance.entry.host,
-      port: instance.entry.port,
-      allowHalfOpen: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: 60_000,
-    });
+    const { host, port } = instance.entry;
+    this.#socket =
+      options.protocol === 'h2c'
+        ? new Http2Socket({ host, port })
+        : // allowHalfOpen: the end of a tunnel's one direction must not end the other.
+          connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 });
     this.#socket.on('connect', () => this.#connected());
     this.#socket.on('data', (chunk) => this.#data(chunk));
     this.#socket.on('drain', () => this.#user?.writable());

@@ -5,7 +5,9 @@ import type { Logger } from '../platform/logger.ts';
 import type { AccessRecord } from './context.ts';
 
 const flushEveryMs = 250;
-const flushBytes = 64 * 1024;
+const pageBytes = 128 * 1024;
+/** Longer than any line: its parts are bounded below. */
+const maxLineBytes = 48 * 1024;
 
 /**
  * The access log: one JSON object a line, written behind the requests' backs. When the disk is slower than the traffic, lines
@@ -17,9 +19,16 @@ export class AccessLog implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #timer: Disposable;
+  readonly #times = new IsoTimes();
   #file: FileHandle | undefined;
   #size = 0;
-  #text = '';
+  /** Lines, as bytes: text would have to be converted again, and would live long enough to burden the garbage collector. */
+  #page: Buffer = Buffer.allocUnsafeSlow(pageBytes);
+  #used = 0;
+  /** A page that was written and may be filled again. */
+  #spare: Buffer | undefined;
+  readonly #full: Buffer[] = [];
+  #fullBytes = 0;
   #dropped = 0;
   #writing: Promise<void> | undefined;
   #failed = false;
@@ -41,17 +50,20 @@ export class AccessLog implements AsyncDisposable {
 
   /** Notes a request that ended now. */
   add(record: AccessRecord): void {
-    if (this.#text.length > this.#options.maxBufferedBytes) {
+    if (this.#fullBytes + this.#used > this.#options.maxBufferedBytes) {
       this.#dropped++;
       return;
     }
-    this.#text += lineOf(record, this.#clock.now());
-    if (this.#text.length >= flushBytes) this.#flush();
+    this.#used += this.#page.write(lineOf(record, this.#times.text(this.#clock.now())), this.#used, 'latin1');
+    if (this.#used > pageBytes - maxLineBytes) {
+      this.#turnPage();
+      this.#flush();
+    }
   }
 
   /** Everything that was added before is in the file, or given up. */
   async flush(): Promise<void> {
-    while (this.#text !== '' || this.#dropped > 0 || this.#writing) {
+    while (this.#used > 0 || this.#fullBytes > 0 || this.#dropped > 0 || this.#writing) {
       this.#flush();
       await this.#writing;
     }
@@ -65,13 +77,16 @@ export class AccessLog implements AsyncDisposable {
   }
 
   #flush(): void {
-    if (this.#writing || (this.#text === '' && this.#dropped === 0)) return;
-    let text = this.#text;
-    this.#text = '';
-    if (this.#dropped > 0)
-      text += `{"time":"${new Date(this.#clock.now()).toISOString()}","dropped":${this.#dropped}}\n`;
-    this.#dropped = 0;
-    this.#writing = this.#write(text)
+    if (this.#writing) return;
+    if (this.#fullBytes === 0 && this.#used > 0) this.#turnPage();
+    const pages = this.#full.splice(0);
+    this.#fullBytes = 0;
+    if (this.#dropped > 0) {
+      pages.push(Buffer.from(`{"time":"${this.#times.text(this.#clock.now())}","dropped":${this.#dropped}}\n`));
+      this.#dropped = 0;
+    }
+    if (pages.length === 0) return;
+    this.#writing = this.#write(pages)
       .then(() => {
         if (this.#failed) this.#log.info({ path: this.#path }, 'the access log is written again');
         this.#failed = false;
@@ -86,18 +101,28 @@ export class AccessLog implements AsyncDisposable {
       })
       .finally(() => {
         this.#writing = undefined;
-        if (this.#text.length >= flushBytes) this.#flush();
+        if (this.#fullBytes > 0) this.#flush();
       });
   }
 
-  async #write(text: string): Promise<void> {
+  #turnPage(): void {
+    this.#full.push(this.#page.subarray(0, this.#used));
+    this.#fullBytes += this.#used;
+    this.#page = this.#spare ?? Buffer.allocUnsafeSlow(pageBytes);
+    this.#spare = undefined;
+    this.#used = 0;
+  }
+
+  async #write(pages: Buffer[]): Promise<void> {
     if (!this.#file) {
       this.#file = await open(this.#path, 'a', 0o640);
       this.#size = (await this.#file.stat()).size;
     }
-    const bytes = Buffer.from(text, 'utf8');
-    await this.#file.appendFile(bytes);
-    this.#size += bytes.length;
+    for (const page of pages) {
+      await this.#file.appendFile(page);
+      this.#size += page.length;
+      if (page.buffer.byteLength === pageBytes) this.#spare = Buffer.from(page.buffer);
+    }
     if (this.#size >= this.#options.maxBytes) await this.#rotate();
   }
 
@@ -115,11 +140,26 @@ export class AccessLog implements AsyncDisposable {
   }
 }
 
-/** Built by hand: only the fields that a client writes can need escaping, and this runs for every request. */
-function lineOf(record: AccessRecord, nowMs: number): string {
+/** Times as ISO 8601 text; the part down to the second is made once a second. */
+class IsoTimes {
+  #second = NaN;
+  #prefix = '';
+
+  text(ms: number): string {
+    const second = Math.floor(ms / 1000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#prefix = new Date(second * 1000).toISOString().slice(0, -4);
+    }
+    return `${this.#prefix}${threeDigits(Math.floor(ms - second * 1000))}Z`;
+  }
+}
+
+/** ASCII, ended by a line feed. Built by hand: only the fields that a client writes can need escaping, and this runs for every request. */
+function lineOf(record: AccessRecord, time: string): string {
   const { head, requestId } = record.exchange;
   return (
-    `{"time":"${new Date(nowMs).toISOString()}","id":"${requestId}","client":"${record.address}"` +
+    `{"time":"${time}","id":"${requestId}","client":"${record.address}"` +
     `,"method":"${escaped(head.method)}","host":"${escaped(head.host)}","path":"${escaped(head.target)}"` +
     `,"status":${record.status}` +
     (record.reason === undefined ? '' : `,"reason":"${record.reason}"`) +
@@ -134,13 +174,23 @@ function lineOf(record: AccessRecord, nowMs: number): string {
   );
 }
 
-function rounded(ms: number): number {
-  return Math.round(ms * 1000) / 1000;
+/** Milliseconds with three decimals: whole numbers are far cheaper to write than fractions. */
+function rounded(ms: number): string {
+  const micros = Math.round(ms * 1000);
+  const whole = Math.floor(micros / 1000);
+  return micros === whole * 1000 ? `${whole}` : `${whole}.${threeDigits(micros - whole * 1000)}`;
+}
+
+function threeDigits(n: number): string {
+  return n > 99 ? `${n}` : n > 9 ? `0${n}` : `00${n}`;
 }
 
 const plain = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
 
 function escaped(text: string): string {
   const bounded = text.length > 2048 ? text.slice(0, 2048) : text;
-  return plain.test(bounded) ? bounded : JSON.stringify(bounded).slice(1, -1);
+  if (plain.test(bounded)) return bounded;
+  return JSON.stringify(bounded)
+    .slice(1, -1)
+    .replace(/[^\x20-\x7e]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

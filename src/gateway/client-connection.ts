@@ -5,6 +5,7 @@ import { Exchange, type ExchangeClient } from './exchange.ts';
 import { HeadError, type FieldNames } from './http1/fields.ts';
 import { readRequestHead, type RequestHead } from './http1/request-head.ts';
 import type { Origin } from './http1/write-head.ts';
+import { Outbox } from './outbox.ts';
 import type { Revision } from './revision.ts';
 
 /** Where a request goes: to a revision, or it is answered on the spot. */
@@ -23,6 +24,7 @@ const maxLingerBytes = 1024 * 1024;
 export class ClientConnection implements ExchangeClient {
   readonly origin: Origin;
   readonly #socket: Socket;
+  readonly #outbox: Outbox;
   readonly #context: GatewayContext;
   readonly #names: FieldNames;
   readonly #destination: (head: RequestHead) => Destination;
@@ -49,6 +51,7 @@ export class ClientConnection implements ExchangeClient {
     },
   ) {
     this.#socket = socket;
+    this.#outbox = new Outbox(socket, options.context.turnEnd);
     this.#context = options.context;
     this.#names = options.names;
     this.#destination = options.destination;
@@ -86,21 +89,22 @@ export class ClientConnection implements ExchangeClient {
   }
 
   destroy(): void {
+    this.#outbox.flush();
     this.#socket.destroy();
   }
 
   // ---- for the exchange ----
 
   get writeBlocked(): boolean {
-    return this.#socket.writableNeedDrain;
+    return this.#outbox.blocked;
   }
 
   write(data: Buffer): boolean {
-    return this.#socket.write(data);
+    return this.#outbox.write(data);
   }
 
   writeText(text: string): boolean {
-    return this.#socket.write(text, 'latin1');
+    return this.#outbox.writeText(text);
   }
 
   readingChanged(): void {
@@ -110,7 +114,7 @@ export class ClientConnection implements ExchangeClient {
 
   answer(exchange: Exchange, answer: Answer): void {
     const keep = exchange.head.keepAlive && exchange.requestDone && !this.#context.closing;
-    this.#socket.write(answerText(answer, exchange.head, exchange.requestId, keep ? 'keep-alive' : 'close'));
+    this.#answerWith(answerText(answer, exchange.head, exchange.requestId, keep ? 'keep-alive' : 'close'));
   }
 
   over(exchange: Exchange, keep: boolean | 'cut'): void {
@@ -129,6 +133,7 @@ export class ClientConnection implements ExchangeClient {
   }
 
   endTunnel(): void {
+    this.#outbox.flush();
     this.#socket.end();
   }
 
@@ -207,7 +212,7 @@ export class ClientConnection implements ExchangeClient {
 
   #nextHead(pending: Buffer): boolean {
     // A client that does not read its responses gets no more of them.
-    if (this.#socket.writableNeedDrain) return false;
+    if (this.#outbox.blocked) return false;
     let start = 0;
     // Empty lines before a request line are skipped (RFC 9112 section 2.2); two are patience enough.
     while (start < 4 && pending[start] === 13 && pending[start + 1] === 10) start += 2;
@@ -272,7 +277,7 @@ export class ClientConnection implements ExchangeClient {
     }
     const keep = this.#mayKeep(head);
     const connection = keep ? 'keep-alive' : 'close';
-    this.#socket.write(
+    this.#answerWith(
       plainAnswer(destination.status, destination.text, destination.fields, head.method === 'HEAD', connection),
     );
     this.#afterAnswer(keep, chunk, bodyFrom);
@@ -282,7 +287,7 @@ export class ClientConnection implements ExchangeClient {
     const keep = head !== undefined && this.#mayKeep(head);
     const { requestId } = this.#context.trace(head?.fields.traceparent ?? '', head?.fields.requestId ?? '');
     const text = answerText(answer, head, requestId, keep ? 'keep-alive' : 'close');
-    this.#socket.write(text);
+    this.#answerWith(text);
     if (head) {
       this.#context.log({
         exchange: { head, requestId },
@@ -301,6 +306,11 @@ export class ClientConnection implements ExchangeClient {
       });
     }
     this.#afterAnswer(keep, chunk, bodyFrom);
+  }
+
+  /** Names in an answer may be of any script. */
+  #answerWith(text: string): void {
+    this.#outbox.write(Buffer.from(text));
   }
 
   #mayKeep(head: RequestHead): boolean {
@@ -326,6 +336,7 @@ export class ClientConnection implements ExchangeClient {
     this.#pending = undefined;
     this.#deadline = this.#context.now() + this.#context.limits.lingerMs;
     this.#updateReading();
+    this.#outbox.flush();
     this.#socket.end(() => {
       if (this.#socket.readableEnded) this.destroy();
     });

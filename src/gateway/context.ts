@@ -2,6 +2,7 @@ import type { Reason } from './answer.ts';
 import type { FieldNames } from './http1/fields.ts';
 import type { Instance } from './instance.ts';
 import type { RequestHead } from './http1/request-head.ts';
+import type { TurnEnd } from './outbox.ts';
 
 /** The bounds that keep one client, or all of them together, from using the gateway up. Milliseconds and bytes. */
 export interface GatewayLimits {
@@ -54,6 +55,9 @@ export interface AccessRecord {
 export interface GatewayContext {
   readonly limits: GatewayLimits;
   readonly responseNames: FieldNames;
+  /** What instances send is read into this, one after the other: what must stay is copied. */
+  readonly readBuffer: Buffer;
+  readonly turnEnd: TurnEnd;
   /** The gateway is ending: connections are not kept. */
   readonly closing: boolean;
   /** Monotonic milliseconds. */

@@ -19,6 +19,7 @@ export interface ExchangeClient {
   readonly origin: Origin;
   /** False: the client reads slowly; `clientWritable` follows. */
   write(data: Buffer): boolean;
+  /** Latin-1. */
   writeText(text: string): boolean;
   readonly writeBlocked: boolean;
   /** Reading from the client goes on or stops, as {@link Exchange.blocksReading} now says. */
@@ -32,8 +33,6 @@ export interface ExchangeClient {
 
 /** A request's body is kept for repeating while it is no longer than this, and read ahead this far while it waits. */
 const maxReplayBytes = 16 * 1024;
-/** Responses up to this size go out in one write with their head. */
-const smallBodyBytes = 8 * 1024;
 const maxConnectAttempts = 5;
 const maxSendAttempts = 3;
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
@@ -66,7 +65,6 @@ export class Exchange extends Waiter implements ConnectionUser {
   #framing: ClientFraming = 'none';
   #responseReader: BodyReader | undefined;
   #keepClient = true;
-  #heldHead = '';
   #tunnelEnds = 0;
 
   #queuedMs = 0;
@@ -227,6 +225,8 @@ export class Exchange extends Waiter implements ConnectionUser {
       protocol: this.#revision.entry.protocol,
       names: this.#context.responseNames,
       now: this.#context.now,
+      readBuffer: this.#context.readBuffer,
+      turnEnd: this.#context.turnEnd,
       onConnectSettled: () => this.#revision.pump(this.#context.now()),
     });
   }
@@ -254,34 +254,19 @@ export class Exchange extends Waiter implements ConnectionUser {
     this.#framing = framing;
     this.#keepClient = this.head.keepAlive && framing !== 'close' && !this.#context.closing;
     const connection = this.#keepClient ? (this.head.minor === 0 ? 'keep-alive' : 'default') : 'close';
-    this.#heldHead = responseHeadText(head, framing, connection, this.#timing());
+    this.#client.writeText(responseHeadText(head, framing, connection, this.#timing()));
   }
 
   responseData(slice: Buffer): void {
     this.#bytesOut += slice.length;
-    const head = this.#heldHead;
-    const open = this.#framing === 'chunk' ? `${slice.length.toString(16)}\r\n` : '';
-    if (head !== '') this.#heldHead = '';
-    let more: boolean;
-    if (slice.length <= smallBodyBytes) {
-      // One write, one system call, usually one packet.
-      const text = head + open + slice.toString('latin1') + (open === '' ? '' : '\r\n');
-      more = this.#client.writeText(text);
-    } else {
-      if (head !== '' || open !== '') this.#client.writeText(head + open);
-      more = this.#client.write(slice);
-      if (open !== '') more = this.#client.writeText('\r\n');
-    }
+    if (this.#framing === 'chunk') this.#client.writeText(`${slice.length.toString(16)}\r\n`);
+    let more = this.#client.write(slice);
+    if (this.#framing === 'chunk') more = this.#client.writeText('\r\n');
     this.#lastWriteAt = this.#context.now();
     if (!more) this.#connection?.pause();
   }
 
-  responsePause(): void {
-    this.#flushHead();
-  }
-
   responseEnd(reusable: boolean): void {
-    this.#flushHead();
     if (this.#framing === 'chunk') this.#client.writeText('0\r\n\r\n');
     const connection = this.#connection;
     this.#connection = undefined;
@@ -449,13 +434,6 @@ export class Exchange extends Waiter implements ConnectionUser {
     return this.cold ? `Server-Timing: queue;dur=${this.#queuedMs.toFixed(1)}, cold\r\n` : '';
   }
 
-  #flushHead(): void {
-    if (this.#heldHead === '') return;
-    const head = this.#heldHead;
-    this.#heldHead = '';
-    if (!this.#client.writeText(head)) this.#connection?.pause();
-  }
-
   #tunnelEnded(): void {
     if (++this.#tunnelEnds < 2) return;
     this.#finish(this.#status, undefined, false);
@@ -474,10 +452,7 @@ export class Exchange extends Waiter implements ConnectionUser {
       (framing === 'chunk' ||
         framing === 'close' ||
         (framing === 'chunked' && this.#responseReader?.atBoundary === true));
-    if (clean) {
-      this.#flushHead();
-      if (framing !== 'close') this.#client.writeText('0\r\n\r\n');
-    }
+    if (clean && framing !== 'close') this.#client.writeText('0\r\n\r\n');
     this.#finish(this.#status, 'RequestTimeout', clean ? false : 'cut');
   }
 

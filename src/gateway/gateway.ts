@@ -8,6 +8,7 @@ import { defaultLimits, type GatewayContext, type GatewayLimits } from './contex
 import { FieldNames, requestRoles, responseRoles } from './http1/fields.ts';
 import type { RequestHead } from './http1/request-head.ts';
 import type { Instance } from './instance.ts';
+import { TurnEnd } from './outbox.ts';
 import { pickTarget, RouteTable, type TableMessage } from './table.ts';
 import { traceOf, TraceIds } from './trace.ts';
 import type { FromGateway } from './wire.ts';
@@ -17,6 +18,7 @@ export const healthPath = '/.well-known/ebb/health';
 /** How late a timeout may be noticed. One sweep over all connections is far cheaper than a timer for each request. */
 const sweepMs = 100;
 const statsMs = 1000;
+const readBytes = 64 * 1024;
 
 export interface GatewayOptions {
   clock: Clock;
@@ -66,6 +68,8 @@ export class Gateway implements AsyncDisposable {
     this.#context = {
       limits: this.#limits,
       responseNames: new FieldNames(responseRoles),
+      readBuffer: Buffer.allocUnsafeSlow(readBytes),
+      turnEnd: new TurnEnd(),
       closing: false,
       now: () => clock.monotonic(),
       after: (ms, fn) => void clock.after(ms, fn),

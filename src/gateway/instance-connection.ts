@@ -6,6 +6,7 @@ import { HeadError, type FieldNames } from './http1/fields.ts';
 import { readResponseHead, type ResponseHead } from './http1/response-head.ts';
 import { Http2Socket } from './http2-socket.ts';
 import type { Instance } from './instance.ts';
+import { Outbox, type TurnEnd } from './outbox.ts';
 
 const maxHeadBytes = 32 * 1024;
 const maxInformational = 16;
@@ -25,11 +26,11 @@ export interface ConnectionUser {
   /** 101; `rest` is what came after the head. From here on the bytes are handed over by {@link tunnelData}. */
   switched(head: ResponseHead, rest: Buffer | undefined): void;
   responseHead(head: ResponseHead, reader: BodyReader): void;
+  /** The slice's memory is used again afterwards. */
   responseData(slice: Buffer): void;
-  /** All that was received so far was handed over. */
-  responsePause(): void;
   /** The response is complete; `reusable` if the connection may take another request once this one was sent whole. */
   responseEnd(reusable: boolean): void;
+  /** As with {@link responseData}. */
   tunnelData(chunk: Buffer): void;
   tunnelEnd(): void;
   /** The instance reads again. */
@@ -44,6 +45,7 @@ export type LostReason = 'connect' | 'closed' | 'bad-response';
 export class InstanceConnection {
   readonly instance: Instance;
   readonly #socket: Duplex;
+  readonly #outbox: Outbox;
   readonly #names: FieldNames;
   readonly #now: () => number;
   readonly #slices: Buffer[] = [];
@@ -63,7 +65,14 @@ export class InstanceConnection {
   constructor(
     instance: Instance,
     user: ConnectionUser,
-    options: { protocol: 'http1' | 'h2c'; names: FieldNames; now: () => number; onConnectSettled: () => void },
+    options: {
+      protocol: 'http1' | 'h2c';
+      names: FieldNames;
+      now: () => number;
+      readBuffer: Buffer;
+      turnEnd: TurnEnd;
+      onConnectSettled: () => void;
+    },
   ) {
     this.instance = instance;
     this.#user = user;
@@ -73,13 +82,25 @@ export class InstanceConnection {
     instance.connecting++;
     this.uses = 1;
     const { host, port } = instance.entry;
-    this.#socket =
-      options.protocol === 'h2c'
-        ? new Http2Socket({ host, port })
-        : // allowHalfOpen: the end of a tunnel's one direction must not end the other.
-          connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 });
+    const { readBuffer } = options;
+    if (options.protocol === 'h2c') {
+      this.#socket = new Http2Socket({ host, port });
+      this.#socket.on('data', (chunk: Buffer) => this.#data(chunk));
+    } else {
+      this.#socket = connect({
+        host,
+        port,
+        // The end of a tunnel's one direction must not end the other.
+        allowHalfOpen: true,
+        noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: 60_000,
+        // A buffer of 64 KB for each read, as streams have it, costs more than all of the parsing.
+        onread: { buffer: readBuffer, callback: (length) => this.#read(readBuffer, length) },
+      });
+    }
+    this.#outbox = new Outbox(this.#socket, options.turnEnd);
     this.#socket.on('connect', () => this.#connected());
-    this.#socket.on('data', (chunk) => this.#data(chunk));
     this.#socket.on('drain', () => this.#user?.writable());
     this.#socket.on('end', () => this.#ended());
     this.#socket.on('error', (error) => this.#failed(messageOf(error)));
@@ -98,11 +119,11 @@ export class InstanceConnection {
 
   /** False: stop until `writable`. */
   write(data: Buffer): boolean {
-    return this.#socket.write(data);
+    return this.#outbox.write(data);
   }
 
   writeText(text: string): boolean {
-    return this.#socket.write(text, 'latin1');
+    return this.#outbox.writeText(text);
   }
 
   pause(): void {
@@ -114,6 +135,7 @@ export class InstanceConnection {
   }
 
   endTunnel(): void {
+    this.#outbox.flush();
     this.#socket.end();
   }
 
@@ -147,6 +169,7 @@ export class InstanceConnection {
     this.#state = 'closed';
     this.#partial = undefined;
     this.instance.forgetIdle(this);
+    this.#outbox.flush();
     this.#socket.destroy();
   }
 
@@ -190,6 +213,12 @@ export class InstanceConnection {
     this.#lose('closed', 'the instance closed the connection');
   }
 
+  /** True: go on reading. */
+  #read(buffer: Buffer, length: number): boolean {
+    this.#data(buffer.subarray(0, length));
+    return true;
+  }
+
   #data(received: Buffer): void {
     const user = this.#user;
     if (!user) {
@@ -225,10 +254,7 @@ export class InstanceConnection {
       this.#lose('bad-response', 'the chunked body is malformed');
       return;
     }
-    if (!reader.done) {
-      user.responsePause();
-      return;
-    }
+    if (!reader.done) return;
     const reusable = this.#reusable && next === chunk.length;
     this.#reader = undefined;
     this.#informational = 0;
@@ -244,7 +270,8 @@ export class InstanceConnection {
       if (end < 0 || end - start > maxHeadBytes) {
         if (chunk.length - start > maxHeadBytes)
           this.#lose('bad-response', `a head of more than ${maxHeadBytes} bytes`);
-        else this.#partial = start === 0 ? chunk : chunk.subarray(start);
+        // A copy: the memory that was read into is used again.
+        else this.#partial = Buffer.from(chunk.subarray(start));
         return -1;
       }
       const head = readResponseHead(this.#names, chunk.toString('latin1', start, end + 2), user.method);

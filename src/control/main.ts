@@ -22,6 +22,7 @@ import { createGatewayTable } from './gateway-table.ts';
 import { startImageCollector } from './image-collector.ts';
 import { processStartTime, removeControlInfo, writeControlInfo } from './info.ts';
 import { lockDataDir } from './lock.ts';
+import { readReferences, watchReferences } from './references.ts';
 import { createRevisionRuntime } from './revision-runtime.ts';
 import { scalerDefaults, standbyCount } from './scaling.ts';
 import { version } from './version.ts';
@@ -64,6 +65,7 @@ export async function runControl(options: ControlOptions, signal: AbortSignal): 
     logger,
     // Without a gateway nothing is in flight.
     drain: async (instance, aborted) => (link?.connected ? link.drain(instance.id, aborted) : undefined),
+    resolve: (workload) => readReferences(store, workload),
     // Instances call one another through the gateway.
     hostPorts: [parseListen('gateway-listen', options.gatewayListen, '0.0.0.0').port].filter((port) => port > 0),
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
@@ -115,6 +117,9 @@ export async function runControl(options: ControlOptions, signal: AbortSignal): 
       clock,
       logger,
     }),
+  );
+  stack.use(
+    watchReferences({ store, clock, logger }, (namespace, changed) => runtime.referenceChanged(namespace, changed)),
   );
   await controllers.settled();
   stack.use(startImageCollector({ store, images, clock, logger }));

@@ -2,8 +2,9 @@ import type { Autoscaler } from '../autoscaler/driver.ts';
 import { settingsOf, type AutoscalerDefaults } from '../autoscaler/settings.ts';
 import type { RevisionRuntime, RuntimeView } from '../controllers/ports.ts';
 import type { Engine, EngineEvent, ExitReport, Instance, Workload, WorkloadKey } from '../engine/engine.ts';
+import { messageOf } from '../platform/errors.ts';
 import type { Logger } from '../platform/logger.ts';
-import type { Revision } from '../resources/index.ts';
+import { referencesOf, type ObjectReference, type Revision } from '../resources/index.ts';
 import type { GatewayTable } from './gateway-table.ts';
 import { keyOf, revisionEntryOf, workloadOf } from './workload.ts';
 
@@ -22,6 +23,8 @@ interface Known {
 export interface BoundRuntime extends RevisionRuntime, Disposable {
   /** Tells the gateway's table of the instances that were adopted, before any controller has spoken of their revision. */
   announceAdopted(): void;
+  /** A Secret or ConfigMap has changed: what refers to it is renewed, or tried again. */
+  referenceChanged(namespace: string, reference: ObjectReference): void;
   /** What a deployed revision runs as; undefined for others. */
   workload(key: WorkloadKey): Workload | undefined;
 }
@@ -39,6 +42,9 @@ export function createRevisionRuntime(deps: {
 }): BoundRuntime {
   const known = new Map<WorkloadKey, Known>();
   const listeners = new Set<(namespace: string, name: string) => void>();
+  const referenceListeners = new Set<(namespace: string, name: string) => void>();
+  /** Revisions by what they refer to, as `namespace/kind/name`: from the first try to prepare them until they retire. */
+  const referrers = new Map<string, Set<WorkloadKey>>();
 
   const instancesOf = (key: WorkloadKey) => deps.engine.instances(key);
   const count = (all: Instance[], state: Instance['status']['state']) =>
@@ -72,14 +78,38 @@ export function createRevisionRuntime(deps: {
     publishRevision(entry);
     const all = instancesOf(key);
     deps.autoscaler.observed(key, { ready: count(all, 'ready'), starting: count(all, 'starting') });
-    const [namespace = '', name = ''] = key.split('/');
-    for (const listener of listeners) listener(namespace, name);
+    tell(listeners, key);
+  }
+
+  async function renew(key: WorkloadKey): Promise<void> {
+    const renewed = await deps.engine.renew(key);
+    const entry = known.get(key);
+    if (!renewed || !entry?.failure) return;
+    // It may work now: requests are let in again.
+    entry.failure = undefined;
+    publishRevision(entry);
+    tell(listeners, key);
   }
 
   const subscription = deps.engine.on(onEngine);
 
   return {
-    prepare: (revision, options) => deps.engine.prepare(workloadOf(revision), options),
+    prepare(revision, options) {
+      const { namespace = 'default' } = revision.metadata;
+      for (const { kind, name } of referencesOf(revision.spec)) {
+        const at = `${namespace}/${kind}/${name}`;
+        referrers.set(at, (referrers.get(at) ?? new Set()).add(keyOf(revision)));
+      }
+      return deps.engine.prepare(workloadOf(revision), options);
+    },
+    referenceChanged(namespace, { kind, name }) {
+      for (const key of referrers.get(`${namespace}/${kind}/${name}`) ?? []) {
+        tell(referenceListeners, key);
+        renew(key).catch((error: unknown) =>
+          deps.logger.warn({ revision: key, error: messageOf(error) }, 'cannot renew its standbys'),
+        );
+      }
+    },
     deploy(revision, options) {
       const key = keyOf(revision);
       const before = known.get(key);
@@ -104,6 +134,7 @@ export function createRevisionRuntime(deps: {
     async retire(namespace, name) {
       const key: WorkloadKey = `${namespace}/${name}`;
       known.delete(key);
+      for (const [at, keys] of referrers) if (keys.delete(key) && keys.size === 0) referrers.delete(at);
       deps.autoscaler.remove(key);
       await deps.engine.remove(key);
       deps.table.removeRevision(key);
@@ -136,6 +167,10 @@ export function createRevisionRuntime(deps: {
       listeners.add(listener);
       return { [Symbol.dispose]: () => void listeners.delete(listener) };
     },
+    onReferenceChange(listener) {
+      referenceListeners.add(listener);
+      return { [Symbol.dispose]: () => void referenceListeners.delete(listener) };
+    },
     announceAdopted() {
       for (const instance of deps.engine.instances()) announce({ type: 'instance', instance }, deps.table);
     },
@@ -145,6 +180,11 @@ export function createRevisionRuntime(deps: {
     },
     [Symbol.dispose]: () => subscription[Symbol.dispose](),
   };
+}
+
+function tell(listeners: Iterable<(namespace: string, name: string) => void>, key: WorkloadKey): void {
+  const [namespace = '', name = ''] = key.split('/');
+  for (const listener of listeners) listener(namespace, name);
 }
 
 /** Tells the gateway of an instance: it may get requests only while ready. */

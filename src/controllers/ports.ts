@@ -56,6 +56,11 @@ export interface RevisionRuntime {
   observe(namespace: string, name: string): RuntimeView;
   /** Called whenever what {@link observe} answers for a revision has changed. */
   onChange(listener: (namespace: string, name: string) => void): Disposable;
+  /**
+   * Called when a Secret or ConfigMap that a revision refers to has changed: what could not be prepared for want of it is
+   * worth another try.
+   */
+  onReferenceChange(listener: (namespace: string, name: string) => void): Disposable;
 }
 
 /** One host name and where its requests go: the same shape as the gateway's RouteEntry. */

@@ -64,6 +64,7 @@ function fakeRuntime() {
       listeners.add(listener);
       return { [Symbol.dispose]: () => void listeners.delete(listener) };
     },
+    onReferenceChange: () => ({ [Symbol.dispose]: () => undefined }),
   };
   return {
     runtime,

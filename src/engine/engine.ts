@@ -20,13 +20,47 @@ export interface Prepared {
   images: { name: string; digest: string }[];
 }
 
+/** A variable of a container, from wherever it comes. */
+export interface ResolvedVariable {
+  name: string;
+  value: string;
+  /** `$(NAME)` in it stands for variables before it; absent for what comes from Secrets and ConfigMaps. */
+  expand?: true;
+}
+
+export interface VolumeFile {
+  /** Relative, normalized, without `..`. */
+  path: string;
+  mode: number;
+  content: Buffer;
+}
+
+/** What a workload's containers get from Secrets and ConfigMaps, as these are at one time. */
+export interface References {
+  /** Tells one state of them from another, and nothing of what they hold. */
+  version: string;
+  /** By container, in the order in which they are set; literal ones too. */
+  env: ReadonlyMap<string, readonly ResolvedVariable[]>;
+  /** By volume, for those that hold files. */
+  files: ReadonlyMap<string, readonly VolumeFile[]>;
+}
+
+/**
+ * Asked when a workload is prepared and whenever a sandbox is made; the answer is never kept. Throws EbbError
+ * ReferenceMissing or ReferenceInvalid with a sentence that says what is missing.
+ */
+export type ResolveReferences = (workload: Workload) => Promise<References>;
+
 export type PrepareProgress = (event: { message: string; doneBytes?: number; totalBytes?: number }) => void;
+
+/** It could not be made: a Secret or ConfigMap that it needs is missing. Kubernetes' word for it. */
+type ConfigError = 'CreateContainerConfigError';
 
 /** Why an instance ended, in words that a user reads. */
 export interface ExitReport {
   /** Exit code; 128 + n for signal n. */
   code: number;
-  reason: 'Completed' | 'Error' | 'OOMKilled' | 'StartTimeout' | 'LivenessFailed' | 'Stopped' | 'Lost';
+  reason: 'Completed' | 'Error' | 'OOMKilled' | 'StartTimeout' | 'LivenessFailed' | ConfigError | 'Stopped' | 'Lost';
   /** One sentence: `exited with code 1`, `killed: used more than its 64Mi of memory`. */
   message: string;
   /** The last lines that the container printed, oldest first; at most 20. */
@@ -123,6 +157,12 @@ export interface Engine extends AsyncDisposable {
    * no image, database or network work stands between this call and the app's first instruction.
    */
   scale(key: WorkloadKey, want: Scale): void;
+  /**
+   * Secrets or ConfigMaps that the workload refers to have changed: standbys made of their former state are replaced, and
+   * a workload that waits after failures tries again at once. What runs is let run. False, and nothing is done, when
+   * something that it needs is missing or it was never prepared.
+   */
+  renew(key: WorkloadKey): Promise<boolean>;
   /** Stops everything of the workload (drained first) and forgets it. */
   remove(key: WorkloadKey): Promise<void>;
   instances(key?: WorkloadKey): Instance[];

@@ -146,6 +146,14 @@ export class FakeEngine implements Engine {
     this.#converge(key);
   }
 
+  async renew(key: WorkloadKey): Promise<boolean> {
+    if (!this.prepared.has(key)) return false;
+    const standbys = this.#of(key).filter((cell) => cell.instance.status.state === 'standby');
+    await Promise.all(standbys.map((cell) => this.#stop(cell)));
+    this.#converge(key);
+    return true;
+  }
+
   async remove(key: WorkloadKey): Promise<void> {
     this.prepared.delete(key);
     this.wanted.delete(key);

@@ -3,6 +3,8 @@ import { writeKubeconfig } from '../../apiserver/kubeconfig.ts';
 import { ensurePki } from '../../apiserver/pki.ts';
 import { startApiServer } from '../../apiserver/server.ts';
 import { bearerToken, ensureToken } from '../../apiserver/token.ts';
+import { anyOf, serviceAccountTokens } from '../../apiserver/tokens/authenticate.ts';
+import { openTokenIssuer } from '../../apiserver/tokens/issuer.ts';
 import type { Engine, Workload, WorkloadKey } from '../../engine/engine.ts';
 import type { ImageStore } from '../../images/images.ts';
 import type { Clock } from '../../platform/clock.ts';
@@ -40,6 +42,7 @@ export async function startApi(parts: ApiParts): Promise<AsyncDisposable & { add
   const makePki = () => ensurePki({ dir: files.pki, hosts: [listen.host], clock });
   const pki = await makePki();
   const token = await ensureToken(files.pki);
+  const tokens = await openTokenIssuer({ dir: files.pki, clock });
   let address = options.apiListen;
 
   const server = await startApiServer({
@@ -48,7 +51,8 @@ export async function startApi(parts: ApiParts): Promise<AsyncDisposable & { add
     listen,
     tls: pki,
     renewTls: makePki,
-    authenticate: bearerToken(token),
+    authenticate: anyOf(bearerToken(token), serviceAccountTokens(tokens, store)),
+    tokens,
     views: { pods: createPodView(engine, parts.workload) },
     extend(app) {
       imageRoutes(app, { ...parts, cacheDir: join(options.dataDir, 'builds') });

@@ -9,13 +9,15 @@ export type Preparation =
   | { state: 'preparing'; progress: string | undefined }
   | { state: 'prepared'; images: { name: string; digest: string }[] }
   /** Tried again later by itself. */
-  | { state: 'failed'; message: string };
+  | { state: 'failed'; message: string; code?: string | undefined };
 
 /** Fetching of images, apart from reconciling: a slow registry holds up nothing but its own revisions. */
 export interface Preparations extends AsyncDisposable {
   of(key: string): Preparation;
   /** Begins, unless it has begun; tries again with back-off until it works or is forgotten. */
   start(key: string, revision: Revision): void;
+  /** Tries at once what has failed and would be tried later. */
+  retry(key: string): void;
   forget(key: string): void;
 }
 
@@ -32,7 +34,7 @@ interface Entry {
   preparation: Preparation;
   failures: number;
   toldMs: number;
-  retry: Disposable | undefined;
+  retry: { revision: Revision; timer: Disposable } | undefined;
 }
 
 /** @param changed called after each change of what {@link Preparations.of} answers */
@@ -79,11 +81,11 @@ export function createPreparations(deps: {
       entry.failures = 0;
     } catch (error) {
       if (abort.signal.aborted) return;
-      preparation = { state: 'failed', message: messageOf(error) };
-      const retryMs = Math.min(lastRetryMs, firstRetryMs * 2 ** Math.min(entry.failures++, 20));
       const code = error instanceof EbbError ? error.code : undefined;
+      preparation = { state: 'failed', message: messageOf(error), code };
+      const retryMs = Math.min(lastRetryMs, firstRetryMs * 2 ** Math.min(entry.failures++, 20));
       deps.logger.warn({ revision: key, code, error: messageOf(error), retryMs }, 'cannot prepare revision');
-      entry.retry = clock.after(retryMs, () => enqueue(entry, revision));
+      entry.retry = { revision, timer: clock.after(retryMs, () => enqueue(entry, revision)) };
     }
     if (!abort.signal.aborted) set(entry, preparation);
   }
@@ -116,17 +118,23 @@ export function createPreparations(deps: {
       entries.set(key, entry);
       enqueue(entry, revision);
     },
+    retry(key) {
+      const entry = entries.get(key);
+      if (!entry?.retry || closed) return;
+      entry.retry.timer[Symbol.dispose]();
+      enqueue(entry, entry.retry.revision);
+    },
     forget(key) {
       const entry = entries.get(key);
       entries.delete(key);
       entry?.abort.abort();
-      entry?.retry?.[Symbol.dispose]();
+      entry?.retry?.timer[Symbol.dispose]();
     },
     async [Symbol.asyncDispose]() {
       closed = true;
       for (const entry of entries.values()) {
         entry.abort.abort();
-        entry.retry?.[Symbol.dispose]();
+        entry.retry?.timer[Symbol.dispose]();
       }
       await Promise.all(running);
     },
@@ -135,7 +143,8 @@ export function createPreparations(deps: {
 
 function describe(event: { message: string; doneBytes?: number; totalBytes?: number }): string {
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
-  if (event.doneBytes === undefined) return event.message;
+  // What is small is done before anybody has read how much of it is.
+  if (event.doneBytes === undefined || (event.totalBytes ?? 0) < 1e6) return event.message;
   const total = event.totalBytes === undefined ? '' : ` of ${megabytes(event.totalBytes)}`;
   return `${event.message}: ${megabytes(event.doneBytes)}${total} MB`;
 }

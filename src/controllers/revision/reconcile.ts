@@ -43,6 +43,7 @@ export function createRevisionReconciler(
     const revision = caches.Revision.at(key);
     if (revision) enqueue(key, readiness(revision) === 'True' ? settledStatusMs : 0);
   });
+  const references = runtime.onReferenceChange((namespace, name) => preparations.retry(`${namespace}/${name}`));
 
   function retire(key: string, entry: Known): void {
     if (entry.retiring) return;
@@ -125,6 +126,7 @@ export function createRevisionReconciler(
     reconcile,
     async [Symbol.asyncDispose]() {
       subscription[Symbol.dispose]();
+      references[Symbol.dispose]();
       await preparations[Symbol.asyncDispose]();
     },
   };

@@ -26,16 +26,27 @@ export function verdictsOn(seen: RevisionObservation, facts: Facts): Record<stri
   };
 }
 
+/** Kubernetes' word for a container that lacks a Secret, a ConfigMap or a key of one. */
+const configError = 'CreateContainerConfigError';
+
+/** What the revision refers to and there is not, in a sentence. */
+function missingReference({ preparation }: RevisionObservation): string | undefined {
+  if (preparation.state !== 'failed') return undefined;
+  return /^Reference(Missing|Invalid)$/.test(preparation.code ?? '') ? preparation.message : undefined;
+}
+
 function containerHealthy(seen: RevisionObservation, facts: Facts): Verdict {
   const { view, preparation } = seen;
   if (view.ready > 0) return yes;
   if (view.failure) return failed(view.failure);
+  const lacking = missingReference(seen);
+  if (lacking !== undefined) return facts.initialDone ? no(configError, lacking) : unknown('Deploying', lacking);
   if (preparation.state === 'failed') {
     return no('ContainerMissing', `Unable to fetch image "${facts.image}": ${preparation.message}`);
   }
   const stored = conditionOf(seen.revision, 'ContainerHealthy');
-  const fetched = stored?.reason === 'ContainerMissing' && preparation.state === 'prepared';
-  if (stored && stored.status !== 'Unknown' && !fetched) return propagated(stored);
+  const healed = ['ContainerMissing', configError].includes(stored?.reason ?? '') && preparation.state === 'prepared';
+  if (stored && stored.status !== 'Unknown' && !healed) return propagated(stored);
   return facts.initialDone ? yes : underWay(seen);
 }
 
@@ -45,8 +56,11 @@ function resourcesAvailable(seen: RevisionObservation, facts: Facts): Verdict {
     const why = seen.view.failure ? `: ${seen.view.failure.message}` : '';
     return no('ProgressDeadlineExceeded', `Initial scale was never achieved${why}`);
   }
+  const lacking = missingReference(seen);
+  if (lacking !== undefined) return no(configError, lacking);
   const stored = conditionOf(seen.revision, 'ResourcesAvailable');
-  return stored?.status === 'False' ? propagated(stored) : underWay(seen);
+  const healed = stored?.reason === configError && seen.preparation.state === 'prepared';
+  return stored?.status === 'False' && !healed ? propagated(stored) : underWay(seen);
 }
 
 function active(seen: RevisionObservation, facts: Facts): Verdict {

@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import type { LocalImage } from '../../images/images.ts';
 import type { Clock } from '../../platform/clock.ts';
-import { messageOf } from '../../platform/errors.ts';
+import { EbbError, messageOf } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logger.ts';
-import type { Drain, ExitReport, Instance, InstanceState, Workload } from '../engine.ts';
+import type { Drain, ExitReport, Instance, InstanceState, References, Workload } from '../engine.ts';
 import type { Cgroups } from './cgroup.ts';
 import type { Gate } from './gate.ts';
 import { describeExit, type EndCause } from './exit-report.ts';
@@ -14,9 +14,10 @@ import type { LogFiles } from './log-files.ts';
 import type { Network } from './network.ts';
 import { ignoresSignal, isAlive, signalProcess, type ProcessRef } from './pid.ts';
 import type { PlannedCell } from './pool-plan.ts';
-import { containerOf, portOf, type ProcessPlan } from './process.ts';
+import { commandAndEnvironment, containerOf, portOf, type ProcessPlan } from './process.ts';
 import { signalNumber, type Sandboxes } from './sandbox.ts';
 import type { Settings } from './settings.ts';
+import { planVolumes } from './volumes.ts';
 
 /** What instances need of the engine around them. */
 export interface CellContext {
@@ -27,6 +28,8 @@ export interface CellContext {
   clock: Clock;
   logger: Logger;
   drain: Drain;
+  /** Undefined for a workload that refers to nothing. Throws as `ResolveReferences`. */
+  references(workload: Workload): Promise<References | undefined>;
   /** Creating a sandbox keeps a processor busy for a while: only so many at a time. */
   creations: Gate;
   /** The cell has a new status. */
@@ -126,6 +129,8 @@ export class Cell {
     const { sandboxes, network, logs } = this.#c;
     if (this.#stopping) return; // stopped while it waited for its turn
     try {
+      const references = await this.#c.references(this.workload);
+      if (references) this.facts.references = references.version;
       const dir = sandboxes.dirOf(this.id);
       await mkdir(dir, { recursive: true, mode: 0o700 });
       const slot = await network.take();
@@ -136,8 +141,9 @@ export class Cell {
       const created = await sandboxes.create({
         id: this.id,
         image: recipe.image,
-        process: recipe.process,
+        process: references ? { ...recipe.process, ...this.#processOf(references, recipe.image) } : recipe.process,
         container: containerOf(this.workload),
+        volumes: planVolumes(this.workload, recipe.settings, references?.files),
         limits: recipe.settings.limits,
         writable: recipe.settings.writable,
         slot,
@@ -152,9 +158,16 @@ export class Cell {
     } catch (error) {
       if (this.phase === 'ending') return;
       this.phase = 'ending';
-      const exit = await this.#report({ code: 128, reason: 'Error', message: messageOf(error) });
+      const config = error instanceof EbbError && /^Reference(Missing|Invalid)$/.test(error.code);
+      const reason = config ? 'CreateContainerConfigError' : 'Error';
+      const exit = await this.#report({ code: 128, reason, message: messageOf(error) });
       this.#finish(exit);
     }
+  }
+
+  #processOf(references: References, image: LocalImage) {
+    const name = containerOf(this.workload).name ?? '';
+    return commandAndEnvironment(this.workload, image, references.env.get(name) ?? []);
   }
 
   /** Takes over a sandbox of a former process in the state in which it was found. */

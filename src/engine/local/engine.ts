@@ -2,6 +2,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { ImageStore } from '../../images/images.ts';
+import { referencesOf } from '../../resources/index.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { EbbError, messageOf } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logger.ts';
@@ -16,6 +17,8 @@ import type {
   LogOptions,
   Prepared,
   PrepareProgress,
+  References,
+  ResolveReferences,
   Scale,
   Workload,
   WorkloadKey,
@@ -49,6 +52,8 @@ export interface LocalEngineOptions {
   clock: Clock;
   logger: Logger;
   drain: Drain;
+  /** Without it, workloads that need something of a Secret or ConfigMap are refused. */
+  resolve?: ResolveReferences;
   /** Name or path of an OCI runtime; the first of crun and runc that passes its self-test unless given. */
   runtime?: string;
   /** `10.70.16.0/20`; picked by `id` and what is free unless given. */
@@ -190,6 +195,7 @@ class LocalEngine implements Engine {
       clock: options.clock,
       logger: options.logger,
       drain: options.drain,
+      references: (workload) => this.#references(workload),
       creations: new Gate(Math.max(2, availableParallelism())),
       changed: (cell) => {
         this.#emit({ type: 'instance', instance: cell.instance });
@@ -242,6 +248,8 @@ class LocalEngine implements Engine {
     this.#open();
     const container = containerOf(workload);
     const settings = settingsOf(workload);
+    // Before the image, which may take minutes: what is missing here is told at once.
+    const references = await this.#references(workload);
     const policy = container.imagePullPolicy;
     const image = await this.#o.images.ensure(container.image, {
       ...options,
@@ -249,7 +257,7 @@ class LocalEngine implements Engine {
     });
     const process = await planProcess(workload, image);
     this.#open();
-    this.#pool(workload).prepared({ image, process, settings });
+    this.#pool(workload).prepared({ image, process, settings }, references?.version);
     return { images: [{ name: container.name ?? 'user-container', digest: image.resolved }] };
   }
 
@@ -262,6 +270,27 @@ class LocalEngine implements Engine {
     pool.scale(want);
     // Another workload's standby may have to make room; not before this start is on its way.
     this.#balanceSoon();
+  }
+
+  async renew(key: WorkloadKey): Promise<boolean> {
+    const pool = this.#pools.get(key);
+    if (!pool) return false;
+    try {
+      pool.renew((await this.#references(pool.workload))?.version);
+      return true;
+    } catch (error) {
+      this.#o.logger.warn(
+        { revision: key, error: messageOf(error) },
+        'what its instances need has gone; none is renewed',
+      );
+      return false;
+    }
+  }
+
+  async #references(workload: Workload): Promise<References | undefined> {
+    if (referencesOf(workload.spec).length === 0) return undefined;
+    if (this.#o.resolve) return this.#o.resolve(workload);
+    throw new EbbError('ReferencesUnsupported', 422, 'this engine was given no access to Secrets and ConfigMaps');
   }
 
   async remove(key: WorkloadKey): Promise<void> {

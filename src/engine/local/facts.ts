@@ -20,6 +20,8 @@ export interface Facts {
   readyAtMs?: number;
   /** How many failed in its place before it; absent for none. */
   restarts?: number;
+  /** `References.version` of what it was made of; absent when it needed nothing. */
+  references?: string;
   /** It was being stopped: the next process goes on with that. */
   ending?: true;
 }

@@ -129,6 +129,7 @@ async function spec(container: Partial<Container>): Promise<Spec> {
     dir: '/run/ebb/sandboxes/hi-1',
     process,
     container: { image: 'x', ...container },
+    volumes: [],
     limits: settingsOf(made).limits,
     arch: 'x64',
     swapAccounting: true,

@@ -49,9 +49,27 @@ export class Pool {
   }
 
   /** What instances are made of from now on. */
-  prepared(recipe: Recipe): void {
+  prepared(recipe: Recipe, references: string | undefined): void {
     this.#recipe = recipe;
+    this.#discardOlder(references);
     this.replan();
+  }
+
+  /** What the workload refers to has changed, and this is its version now. */
+  renew(references: string | undefined): void {
+    this.#failures = 0;
+    this.#retryAtMs = 0;
+    this.#discardOlder(references);
+    this.replan();
+  }
+
+  #discardOlder(references: string | undefined): void {
+    for (const cell of this.#cells.values()) {
+      const unstarted = cell.phase === 'standby' || cell.phase === 'creating';
+      const of = cell.facts.references;
+      // One being made that has no version yet has still to ask what it is made of.
+      if (unstarted && of !== undefined && of !== references) void cell.stop({ reason: 'Stopped' });
+    }
   }
 
   scale(want: Scale): void {

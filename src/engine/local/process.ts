@@ -1,7 +1,7 @@
 import { EbbError } from '../../platform/errors.ts';
 import type { ImageConfig, LocalImage } from '../../images/images.ts';
 import type { Container } from '../../resources/index.ts';
-import type { Workload } from '../engine.ts';
+import type { ResolvedVariable, Workload } from '../engine.ts';
 import { findInLayers, readInLayers, resolveUser, type ContainerUser } from './users.ts';
 
 /** What a container's first process is: everything about it that does not depend on the instance. */
@@ -46,13 +46,11 @@ export async function planProcess(workload: Workload, image: LocalImage): Promis
   const container = containerOf(workload);
   const top = image.layerDirs.toReversed();
   const port = portOf(container);
-  const env = environment(workload, container, image.config, port);
   const user = await userOf(container, image, top);
   const cwd = absolute(container.workingDir || image.config.config?.WorkingDir || '/');
   const tmp = await findInLayers(top, '/tmp');
   return {
-    args: commandLine(container, image.config, image.reference).map((arg) => expand(arg, env)),
-    env,
+    ...commandAndEnvironment(workload, image, literalsOf(container)),
     cwd,
     makeCwd: cwd !== '/' && (await findInLayers(top, cwd)) === undefined,
     makeTmp: tmp === undefined || top.some((layer) => tmp.path === `${layer}/tmp`),
@@ -60,6 +58,21 @@ export async function planProcess(workload: Workload, image: LocalImage): Promis
     port,
     stopSignal: image.config.config?.StopSignal || 'SIGTERM',
   };
+}
+
+/** The command line and its environment: all of the plan that depends on the container's variables. */
+export function commandAndEnvironment(
+  workload: Workload,
+  image: LocalImage,
+  variables: readonly ResolvedVariable[],
+): Pick<ProcessPlan, 'args' | 'env'> {
+  const container = containerOf(workload);
+  const env = environment(workload, variables, image.config, portOf(container));
+  return { args: commandLine(container, image.config, image.reference).map((arg) => expand(arg, env)), env };
+}
+
+function literalsOf(container: Container): ResolvedVariable[] {
+  return (container.env ?? []).map(({ name, value = '' }) => ({ name, value, expand: true }));
 }
 
 /**
@@ -82,7 +95,7 @@ export function commandLine(container: Container, image: ImageConfig, reference:
 /** Image env, then the container's, then what the Knative runtime contract reserves. */
 function environment(
   workload: Workload,
-  container: Container,
+  variables: readonly ResolvedVariable[],
   image: ImageConfig,
   port: number,
 ): Record<string, string> {
@@ -91,7 +104,7 @@ function environment(
     const at = entry.indexOf('=');
     if (at > 0) env[entry.slice(0, at)] = entry.slice(at + 1);
   }
-  for (const { name, value } of container.env ?? []) env[name] = expand(value ?? '', env);
+  for (const variable of variables) env[variable.name] = variable.expand ? expand(variable.value, env) : variable.value;
   return {
     ...env,
     PORT: String(port),

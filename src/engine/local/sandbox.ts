@@ -14,6 +14,7 @@ import { identify, type ProcessRef } from './pid.ts';
 import type { ProcessPlan } from './process.ts';
 import type { Runtime } from './runtime.ts';
 import { makeSpec } from './spec.ts';
+import { makeVolumes, type VolumePlan } from './volumes.ts';
 
 /** The folders that all sandboxes of one engine share. */
 export interface SandboxRoots {
@@ -34,6 +35,7 @@ export interface SandboxPlan {
   image: LocalImage;
   process: ProcessPlan;
   container: Container;
+  volumes: readonly VolumePlan[];
   limits: Limits;
   writable: { kind: 'memory' } | { kind: 'disk'; bytes: number };
   slot: NetSlot;
@@ -84,6 +86,7 @@ export class Sandboxes {
     const { roots, runtime, namespace, cgroups } = this.#o;
     const dir = this.dirOf(plan.id);
     const lower = await this.#writeFiles(plan, dir);
+    if (plan.volumes.length > 0) await makeVolumes(plan, dir, this.#diskOf(plan.id), namespace);
     const diskBytes = plan.writable.kind === 'disk' ? plan.writable.bytes : undefined;
     const { memoryBytes } = plan.limits;
     const answer = await namespace.script(
@@ -192,6 +195,7 @@ export class Sandboxes {
       dir,
       process: plan.process,
       container: plan.container,
+      volumes: plan.volumes,
       limits: plan.limits,
       arch: process.arch,
       swapAccounting,
@@ -199,7 +203,8 @@ export class Sandboxes {
     });
     const top = image.layerDirs.toReversed();
     await Promise.all([
-      writeFile(join(dir, 'config.json'), JSON.stringify(spec)),
+      // Its environment may hold secrets.
+      writeFile(join(dir, 'config.json'), JSON.stringify(spec), { mode: 0o600 }),
       writeFile(join(dir, 'etc', 'hosts'), `127.0.0.1\tlocalhost\n::1\tlocalhost\n${slot.host}\t${id}\n`),
       writeFile(join(dir, 'etc', 'hostname'), `${id}\n`),
       writeFile(join(dir, 'etc', 'resolv.conf'), dnsServers.map((server) => `nameserver ${server}\n`).join('')),
@@ -269,6 +274,7 @@ if [ -f "$dir/conmon.pid" ] && [ "$(cat "/proc/$(cat "$dir/conmon.pid")/comm" 2>
   kill -9 "$(cat "$dir/conmon.pid")"
 fi
 umount "$dir/rootfs" 2>/dev/null || umount -l "$dir/rootfs" 2>/dev/null
+[ ! -d "$dir/v" ] || umount -l -R "$dir/v" 2>/dev/null
 umount "$dir/w" 2>/dev/null || umount -l "$dir/w" 2>/dev/null
 if [ -n "$netns" ]; then
   ip link del "$veth" 2>/dev/null
@@ -276,5 +282,5 @@ if [ -n "$netns" ]; then
   rm -f "/run/netns/$netns"
 fi
 rm -rf --one-file-system "$dir"
-rm -f "$disk" "$exit"
+rm -f "$disk" "$disk".* "$exit"
 true`;

@@ -1,6 +1,7 @@
 import type { Container } from '../../resources/index.ts';
 import type { Limits } from './limits.ts';
 import type { ProcessPlan } from './process.ts';
+import { mountsOf, type VolumePlan } from './volumes.ts';
 import { defaultSeccomp } from './seccomp.ts';
 
 export interface SpecInput {
@@ -13,6 +14,7 @@ export interface SpecInput {
   dir: string;
   process: ProcessPlan;
   container: Container;
+  volumes: readonly VolumePlan[];
   limits: Limits;
   arch: string;
   /** The kernel counts swap: then the limit on memory and swap together is the limit on memory. */
@@ -57,7 +59,7 @@ export function makeSpec(input: SpecInput): object {
     },
     root: { path: 'rootfs', readonly: container.securityContext?.readOnlyRootFilesystem ?? false },
     hostname: input.hostname,
-    mounts: mounts(input.dir),
+    mounts: [...mounts(input.dir), ...mountsOf(container, input.volumes, input.dir)],
     linux: {
       namespaces: [
         { type: 'pid' },

@@ -42,6 +42,20 @@ describe('kubectl and the core kinds', { skip: noKubectl }, () => {
     assert.match(await ok(t.kubectl('auth', 'whoami')), /Username +kubernetes-admin\nGroups +\[system:masters/);
   });
 
+  it('gives out tokens, which let in and no further', async () => {
+    const token = (await ok(t.kubectl('create', 'token', 'default', '--duration=20m'))).trim();
+    assert.equal(token.split('.').length, 3);
+    const server = ['--server', t.api.url, '--insecure-skip-tls-verify', '--kubeconfig=/dev/null', '--token', token];
+    const as = (...args: string[]) => run('kubectl', [...server, `--cache-dir=${t.dir}/robot`, ...args]);
+    assert.match(await ok(as('auth', 'whoami')), /Username +system:serviceaccount:default:default\n/);
+    assert.equal(
+      (await as('auth', 'can-i', 'get', 'secrets')).stdout.split('\n')[0],
+      'no - user "system:serviceaccount:default:default" is not the administrator',
+    );
+    assert.match((await as('get', 'secrets')).stderr, /\(Forbidden\).*cannot get path/);
+    assert.match((await t.kubectl('create', 'token', 'default', '--duration=1m')).stderr, /less than 10 minutes/);
+  });
+
   it('finds every kind by one request for each endpoint', async () => {
     const log = (await t.kubectl('api-resources', '-v=6', '--cache-dir', `${t.dir}/fresh`)).stderr;
     const paths = [...log.matchAll(/GET https:\/\/[^/]+(\/\S*) 200/g)].map((m) => m[1]);

@@ -3,13 +3,16 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Clock } from '../platform/clock.ts';
 import { EbbError, messageOf } from '../platform/errors.ts';
 import type { Logger } from '../platform/logger.ts';
-import type { Kind } from '../resources/api.ts';
+import { serviceAccountKind, type Kind } from '../resources/api.ts';
 import type { ResourceStore } from '../store/store.ts';
+import { authorize } from './authorize.ts';
 import { discoveryRoutes } from './discovery.ts';
 import { openApiRoutes } from './openapi.ts';
 import { podLogRoutes } from './pod-logs.ts';
 import { resourceRoutes } from './resource-routes.ts';
 import { failure } from './status.ts';
+import type { TokenIssuer } from './tokens/issuer.ts';
+import { tokenRoutes } from './tokens/routes.ts';
 import type { PodView } from './views.ts';
 
 /** Who asks. */
@@ -29,6 +32,8 @@ export interface AppOptions {
   store: ResourceStore;
   kinds: readonly Kind[];
   authenticate: Authenticate;
+  /** Gives out the tokens of service accounts; without, there are none. */
+  tokens?: TokenIssuer;
   views: { pods?: PodView };
   /** Adds routes behind authentication and error mapping. */
   extend?: ((app: Hono) => void) | undefined;
@@ -70,6 +75,7 @@ export function createApp(given: AppOptions): Hono<ApiEnv> {
         'Unauthorized: send the bearer token of the kubeconfig ("ebb kubeconfig" prints it)',
       );
     }
+    authorize(user, c.req.method, c.req.path);
     c.set('user', user);
     await next();
   });
@@ -77,6 +83,7 @@ export function createApp(given: AppOptions): Hono<ApiEnv> {
   discoveryRoutes(app, kinds, version);
   openApiRoutes(app, kinds, version);
   if (options.views.pods) podLogRoutes(app, options.views.pods, options.signal);
+  if (options.tokens) tokenRoutes(app, serviceAccountKind, { tokens: options.tokens, store: options.store });
   resourceRoutes(app, options);
   if (options.extend) {
     const extension = new Hono();

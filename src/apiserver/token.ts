@@ -24,7 +24,12 @@ export function bearerToken(token: string, user: User = administrator): Authenti
   const hash = (text: string) => createHash('sha256').update(text).digest();
   const expected = hash(token);
   return (request) => {
-    const given = /^Bearer ([\x21-\x7e]{1,4096})$/i.exec(request.headers.get('authorization') ?? '')?.[1];
+    const given = bearerOf(request);
     return given !== undefined && timingSafeEqual(hash(given), expected) ? user : undefined;
   };
+}
+
+/** The token that a request carries, if it is one by its form. */
+export function bearerOf(request: Request): string | undefined {
+  return /^Bearer ([\x21-\x7e]{1,8192})$/i.exec(request.headers.get('authorization') ?? '')?.[1];
 }

@@ -4,4 +4,6 @@ export { fieldErrorsText, fieldErrorText, type FieldError } from './field-error.
 export { apiVersionOf } from './group.ts';
 export { kinds, type Column, type Kind, type Verb } from './kinds/index.ts';
 export { podKind } from './kinds/pod.ts';
+export { isAdministrator } from './kinds/reviews.ts';
+export { serviceAccountKind } from './kinds/service-account.ts';
 export { parseFieldSelector, parseLabelSelector } from './selectors.ts';

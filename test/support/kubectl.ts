@@ -7,6 +7,8 @@ import { writeKubeconfig } from '../../src/apiserver/kubeconfig.ts';
 import { ensurePki } from '../../src/apiserver/pki.ts';
 import { startApiServer, type ApiServer, type PodView } from '../../src/apiserver/server.ts';
 import { bearerToken, ensureToken } from '../../src/apiserver/token.ts';
+import { anyOf, serviceAccountTokens } from '../../src/apiserver/tokens/authenticate.ts';
+import { openTokenIssuer } from '../../src/apiserver/tokens/issuer.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { silentLogger } from '../../src/platform/logger.ts';
 import { kinds } from '../../src/resources/api.ts';
@@ -37,12 +39,14 @@ export async function startKubectlApi(pods?: PodView): Promise<KubectlApi> {
   const store = await openSqliteStore({ file: join(dir, 'state.db'), clock: systemClock });
   const pki = await ensurePki({ dir: join(dir, 'pki'), clock: systemClock });
   const token = await ensureToken(join(dir, 'pki'));
+  const tokens = await openTokenIssuer({ dir: join(dir, 'pki'), clock: systemClock });
   const api = await startApiServer({
     store,
     kinds,
     listen: { host: '127.0.0.1', port: 0 },
     tls: pki,
-    authenticate: bearerToken(token),
+    authenticate: anyOf(bearerToken(token), serviceAccountTokens(tokens, store)),
+    tokens,
     views: pods ? { pods } : {},
     clock: systemClock,
     logger: silentLogger,

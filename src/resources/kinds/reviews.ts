@@ -57,7 +57,8 @@ type Spec = KubeObject & {
   spec: { resourceAttributes?: unknown; nonResourceAttributes?: unknown; namespace?: string };
 };
 
-const mayAll = (user: Reviewer) => user.groups.includes(administrators);
+/** Whether a user may do everything. */
+export const isAdministrator = (user: Reviewer) => user.groups.includes(administrators);
 
 /** Virtual kinds: the answer comes with the creation, and nothing is stored. */
 export const reviewKinds: readonly Kind[] = [
@@ -71,7 +72,7 @@ export const reviewKinds: readonly Kind[] = [
       return given === 1 ? [] : [exactlyOne(given, 'spec.resourceAttributes', 'spec.nonResourceAttributes')];
     },
     answer: (_object, user) =>
-      mayAll(user)
+      isAdministrator(user)
         ? { allowed: true, reason: `user "${user.name}" is the administrator` }
         : { allowed: false, reason: `user "${user.name}" is not the administrator` },
   }),
@@ -81,8 +82,8 @@ export const reviewKinds: readonly Kind[] = [
     schema: RulesReview,
     validate: (object) => ((object as Spec).spec.namespace ? [] : [missing('spec.namespace')]),
     answer: (_object, user) => ({
-      resourceRules: mayAll(user) ? [{ verbs: ['*'], apiGroups: ['*'], resources: ['*'] }] : [],
-      nonResourceRules: mayAll(user) ? [{ verbs: ['*'], nonResourceURLs: ['*'] }] : [],
+      resourceRules: isAdministrator(user) ? [{ verbs: ['*'], apiGroups: ['*'], resources: ['*'] }] : [],
+      nonResourceRules: isAdministrator(user) ? [{ verbs: ['*'], nonResourceURLs: ['*'] }] : [],
       incomplete: false,
     }),
   }),

@@ -155,11 +155,13 @@ export class GatewayProcess implements Disposable {
     args.push('--info', files.gatewayInfo);
     if (this.#options.graceMs !== undefined) args.push('--grace-ms', String(this.#options.graceMs));
     const main = fileURLToPath(new URL(`./main${extname(import.meta.url)}`, import.meta.url));
+    // glibc's settings that keep the control process small (bin/ebb) would cost the gateway system calls under load.
     // Its own session: a Ctrl-C in the terminal of the control process, or that process's end, is not the gateway's.
     const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
       cwd: '/',
       detached: true,
       stdio: ['ignore', log, log],
+      env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('MALLOC_'))),
     });
     closeSync(log);
     let failure: string | undefined;

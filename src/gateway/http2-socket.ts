@@ -1,5 +1,6 @@
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2';
 import { Duplex } from 'node:stream';
+import { errnoOf } from '../platform/errors.ts';
 import { ChunkedReader, LengthReader, noBodyReader, type BodyReader } from './http1/body.ts';
 
 /** RFC 9113 sections 6.2 and 7. */
@@ -97,7 +98,12 @@ export class Http2Socket extends Duplex {
     this.#body = chunked ? new ChunkedReader({ decode: true }) : length > 0 ? new LengthReader(length) : noBodyReader;
     try {
       this.#stream = this.#session.request(headers, { endStream: this.#body.done });
-    } catch {
+    } catch (error) {
+      if (errnoOf(error) !== 'ERR_HTTP2_HEADER_SINGLE_VALUE') {
+        // The instance has just said that it takes no more: as if it had closed the connection.
+        this.destroy(error instanceof Error ? error : undefined);
+        return false;
+      }
       // Repeated where HTTP/2 allows it once: what HTTP/1.1 leaves open, the client has to make up its mind about.
       this.push('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
       return false;

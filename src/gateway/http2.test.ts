@@ -120,6 +120,19 @@ test('a response that is broken off cuts the client off: it is not whole', async
   }
 });
 
+test('a connection that the instance is about to close costs no request', async (t) => {
+  const { client, backend } = await start(t, (stream) => {
+    stream.respond({ ':status': 200, 'content-length': 2 });
+    stream.end('ok');
+    stream.session?.close();
+  });
+  for (let n = 1; n <= 5; n++) {
+    client.received = '';
+    assert.match(await client.send(get('/')).until((text) => text.endsWith('ok')), /^HTTP\/1\.1 200 /);
+    assert.equal(backend.sessions, n);
+  }
+});
+
 test('an instance that does not speak HTTP/2 gives a 502', async (t) => {
   const rig = await Rig.start({ revision: { protocol: 'h2c' } });
   t.after(() => rig[Symbol.asyncDispose]());

@@ -21,12 +21,13 @@ export async function enterNetwork(args: string[]): Promise<number> {
   });
   // Ctrl-C reaches the whole process group: wait until what was started inside has been put away.
   const wait = () => undefined;
-  process.on('SIGINT', wait);
+  const pass = () => void child.kill('SIGTERM');
+  process.on('SIGINT', wait).on('SIGTERM', pass);
   try {
     const [code] = (await once(child, 'exit')) as [number | null];
     return code ?? 1;
   } finally {
-    process.off('SIGINT', wait);
+    process.off('SIGINT', wait).off('SIGTERM', pass);
   }
 }
 

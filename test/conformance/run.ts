@@ -52,15 +52,19 @@ async function main(): Promise<number> {
   const begin = performance.now();
   const logs = values['keep-logs'];
   if (logs !== undefined) mkdirSync(logs, { recursive: true });
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => stop.abort());
   const results = await runSuite({
     built: await compile(go),
     go,
     only: new RegExp(values.only),
     parallel: count('parallel', values.parallel),
     limitSeconds: count('limit', values.limit),
+    signal: stop.signal,
     onResult: ({ name, outcome, ms }) => console.log(`${outcome.padEnd(4)} ${name} (${seconds(ms)})`),
     onOutput: (name, text) => void (logs && writeFileSync(join(logs, `${name}.log`), text)),
   });
+  if (stop.signal.aborted) return 130;
   printTable(results, expectations);
   console.log(`${seconds(performance.now() - begin)} in all`);
   const wrong = surprises(results, expectations, values.only === '.');

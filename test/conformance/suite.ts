@@ -23,6 +23,8 @@ export interface SuiteOptions {
   only: RegExp;
   parallel: number;
   limitSeconds: number;
+  /** Ends the run early; what it started is put away all the same. */
+  signal: AbortSignal;
   onResult(result: Result): void;
   /** All that a test printed. */
   onOutput(test: string, text: string): void;
@@ -38,8 +40,10 @@ export async function runSuite(options: SuiteOptions): Promise<Result[]> {
 
   const tests: { name: string; binary: string; folder: string }[] = [];
   for (const { binary, folder } of options.built.tests) {
-    const { output } = await execute(binary, ['-test.list', '.'], folder);
-    const names = output.split('\n').filter((line) => /^Test\w+$/.test(line) && options.only.test(line));
+    const output = await execute(binary, ['-test.list', '.'], { cwd: folder, signal: options.signal });
+    const all = output.split('\n').filter((line) => /^Test\w+$/.test(line));
+    if (all.length === 0) throw new Error(`${binary} has no tests: ${output.slice(0, 500)}`);
+    const names = all.filter((name) => options.only.test(name));
     tests.push(...names.map((name) => ({ name, binary, folder })));
   }
 
@@ -47,16 +51,17 @@ export async function runSuite(options: SuiteOptions): Promise<Result[]> {
   const work = tests.values();
   const worker = async () => {
     for (const { name, binary, folder } of work) {
+      if (options.signal.aborted) return;
       const begin = performance.now();
       const args = ['tool', 'test2json', '-t', binary, '-test.v=test2json', `-test.run=^${name}$`, ...flags(options)];
       // It skips itself for images that were never in a registry, and asks for one that must not exist.
       if (name === 'TestContainerErrorMsg') args.push(`-dockerrepo=${emptyRegistry.host}`);
-      const { output } = await execute(
-        options.go,
-        [...args, `-kubeconfig=${kubeconfig}`],
-        folder,
-        options.limitSeconds * 1000 + patienceMs,
-      );
+      const limit = AbortSignal.timeout(options.limitSeconds * 1000 + patienceMs);
+      const output = await execute(options.go, [...args, `-kubeconfig=${kubeconfig}`], {
+        cwd: folder,
+        signal: AbortSignal.any([options.signal, limit]),
+      });
+      if (options.signal.aborted) return;
       const { text, ...outcome } = outcomeOf(output, name);
       const result: Result = { name, ms: performance.now() - begin, ...outcome };
       results.push(result);
@@ -115,18 +120,21 @@ async function setUp(kubeconfig: string, built: Built): Promise<void> {
   }
 }
 
+/** What a command printed. Aborting ends it and its children. */
 async function execute(
   command: string,
   args: string[],
-  cwd: string,
-  limitMs = 60_000,
-): Promise<{ output: string; code: number | null }> {
-  const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  options: { cwd: string; signal: AbortSignal },
+): Promise<string> {
+  const { cwd, signal } = options;
+  // A group of its own: the signal must reach the test under test2json too.
+  const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const stop = () => void (child.pid && process.kill(-child.pid, 'SIGKILL'));
+  signal.addEventListener('abort', stop, { once: true });
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (s: string) => (output += s));
   child.stderr.setEncoding('utf8').on('data', (s: string) => (output += s));
-  const timer = setTimeout(() => child.kill('SIGKILL'), limitMs);
-  const [code] = (await once(child, 'close')) as [number | null];
-  clearTimeout(timer);
-  return { output, code };
+  await once(child, 'close');
+  signal.removeEventListener('abort', stop);
+  return output;
 }

@@ -160,7 +160,9 @@ function lineOf(record: AccessRecord, time: string): string {
   const { head, requestId } = record.exchange;
   return (
     `{"time":"${time}","id":"${requestId}","client":"${record.address}"` +
-    `,"method":"${escaped(head.method)}","host":"${escaped(head.host)}","path":"${escaped(head.target)}"` +
+    (head === undefined
+      ? ''
+      : `,"method":"${escaped(head.method)}","host":"${escaped(head.host)}","path":"${escaped(head.target)}"`) +
     `,"status":${record.status}` +
     (record.reason === undefined ? '' : `,"reason":"${record.reason}"`) +
     (record.revision === undefined ? '' : `,"revision":"${escaped(record.revision)}"`) +
@@ -169,7 +171,9 @@ function lineOf(record: AccessRecord, time: string): string {
     `,"queueMs":${rounded(record.queueMs)},"connectMs":${rounded(record.connectMs)}` +
     (record.firstByteMs === undefined ? '' : `,"ttfbMs":${rounded(record.firstByteMs)}`) +
     `,"totalMs":${rounded(record.totalMs)},"bytesIn":${record.bytesIn},"bytesOut":${record.bytesOut}` +
-    (head.fields.userAgent === '' ? '' : `,"userAgent":"${escaped(head.fields.userAgent.slice(0, 256))}"`) +
+    (head === undefined || head.fields.userAgent === ''
+      ? ''
+      : `,"userAgent":"${escaped(head.fields.userAgent.slice(0, 256))}"`) +
     '}\n'
   );
 }

@@ -55,6 +55,60 @@ test('10,000 requests at once on a revision at zero: two instances, one request 
   for (const socket of sockets) socket.destroy();
 });
 
+test('uploads that wait hold no more than their budget in all, and arrive whole', async () => {
+  const maxHeldBytes = 200 * 1024;
+  await using rig = await Rig.start({ limits: { maxHeldBytes } });
+  const body = 'x'.repeat(300 * 1024);
+  const clients = await Promise.all(
+    Array.from({ length: 6 }, async () => {
+      const client = await rig.client();
+      return client.send(`POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${body.length}\r\n\r\n`);
+    }),
+  );
+  await rig.report('stats', (m) => m.revisions[0]?.queued === clients.length);
+  let most = 0;
+  for (const client of clients) {
+    client.send(body);
+    // Each read of the gateway's is followed by a look.
+    for (let turns = 0; turns < 20; turns++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      most = Math.max(most, rig.gateway.heldBytes);
+    }
+  }
+  assert.ok(most > 0 && most <= maxHeldBytes, `${most} bytes`);
+  rig.addInstance(
+    await rig.backend((request, response) => {
+      let bytes = 0;
+      request.on('data', (chunk: Buffer) => (bytes += chunk.length));
+      request.on('end', () => response.end(`got ${bytes}.`));
+    }),
+  );
+  for (const client of clients) await client.until((t) => t.endsWith(`got ${body.length}.`));
+  assert.equal(rig.gateway.heldBytes, 0);
+});
+
+test('an upload that waits is refused when there is no room for what has come of it', async () => {
+  await using rig = await Rig.start({ limits: { maxHeldBytes: 10 } });
+  using client = await rig.client();
+  client.send(`PUT / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 20\r\n\r\n${'x'.repeat(20)}`);
+  assert.match(await client.until((t) => t.endsWith('data\n')), /^HTTP\/1\.1 503 .*X-Ebb-Reason: QueueFull\r\n/s);
+  assert.equal(rig.gateway.heldBytes, 0);
+  client.received = '';
+  client.send(`PUT / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 10\r\n\r\n${'x'.repeat(10)}`);
+  await rig.report('stats', (m) => m.revisions[0]?.queued === 1);
+  rig.addInstance(await rig.backend((request, response) => request.pipe(response)));
+  await client.until((t) => t.includes('xxxxxxxxxx'));
+  assert.equal(rig.gateway.heldBytes, 0);
+});
+
+test('refusals are counted', async () => {
+  await using rig = await Rig.start({ revision: { failure: 'the image does not start' } });
+  using client = await rig.client();
+  client.send(get('/'));
+  await client.until((t) => t.includes('RevisionFailed'));
+  assert.equal((await rig.report('stats')).revisions[0]?.requests, 1);
+});
+
 test('a full queue refuses the next one', async () => {
   await using rig = await Rig.start({ limits: { maxQueued: 3 } });
   const clients = await Promise.all([0, 1, 2].map(async () => (await rig.client()).send(get('/'))));

@@ -288,23 +288,21 @@ export class ClientConnection implements ExchangeClient {
     const { requestId } = this.#context.trace(head?.fields.traceparent ?? '', head?.fields.requestId ?? '');
     const text = answerText(answer, head, requestId, keep ? 'keep-alive' : 'close');
     this.#answerWith(text);
-    if (head) {
-      this.#context.log({
-        exchange: { head, requestId },
-        address: this.origin.address,
-        revision: undefined,
-        instance: undefined,
-        status: answer.status,
-        reason: answer.reason,
-        cold: false,
-        queueMs: 0,
-        connectMs: 0,
-        firstByteMs: undefined,
-        totalMs: 0,
-        bytesIn: 0,
-        bytesOut: 0,
-      });
-    }
+    this.#context.log({
+      exchange: { head, requestId },
+      address: this.origin.address,
+      revision: undefined,
+      instance: undefined,
+      status: answer.status,
+      reason: answer.reason,
+      cold: false,
+      queueMs: 0,
+      connectMs: 0,
+      firstByteMs: undefined,
+      totalMs: 0,
+      bytesIn: 0,
+      bytesOut: 0,
+    });
     this.#afterAnswer(keep, chunk, bodyFrom);
   }
 

@@ -1,4 +1,5 @@
 import type { Reason } from './answer.ts';
+import type { Budget } from './budget.ts';
 import type { FieldNames } from './http1/fields.ts';
 import type { Instance } from './instance.ts';
 import type { RequestHead } from './http1/request-head.ts';
@@ -11,6 +12,8 @@ export interface GatewayLimits {
   /** Requests waiting for one revision. */
   maxQueued: number;
   maxHeadBytes: number;
+  /** Bodies of all requests together that are kept because they wait, or may have to be sent again. */
+  maxHeldBytes: number;
   /** From the first byte of a head (or the connect) to its end. */
   headMs: number;
   /** Between requests on a keep-alive connection. */
@@ -25,6 +28,7 @@ export const defaultLimits: GatewayLimits = {
   maxConnections: 32_768,
   maxQueued: 10_000,
   maxHeadBytes: 32 * 1024,
+  maxHeldBytes: 64 * 1024 * 1024,
   headMs: 15_000,
   keepAliveMs: 75_000,
   connectMs: 3_000,
@@ -33,7 +37,8 @@ export const defaultLimits: GatewayLimits = {
 
 /** One line of the access log, before it is text. Times in milliseconds. */
 export interface AccessRecord {
-  exchange: { head: RequestHead; requestId: string };
+  /** Without a head if that was malformed, too large or too slow. */
+  exchange: { head: RequestHead | undefined; requestId: string };
   address: string;
   revision: string | undefined;
   instance: string | undefined;
@@ -58,6 +63,8 @@ export interface GatewayContext {
   /** What instances send is read into this, one after the other: what must stay is copied. */
   readonly readBuffer: Buffer;
   readonly turnEnd: TurnEnd;
+  /** Of {@link GatewayLimits.maxHeldBytes}. */
+  readonly heldBodies: Budget;
   /** The gateway is ending: connections are not kept. */
   readonly closing: boolean;
   /** Monotonic milliseconds. */

@@ -33,6 +33,8 @@ export interface ExchangeClient {
 
 /** A request's body is kept for repeating while it is no longer than this, and read ahead this far while it waits. */
 const maxReplayBytes = 16 * 1024;
+/** What reading ahead may add: the last read begins below that limit and is 64 KB at most. */
+const readAheadBytes = maxReplayBytes + 64 * 1024;
 const maxConnectAttempts = 5;
 const maxSendAttempts = 3;
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
@@ -61,6 +63,9 @@ export class Exchange extends Waiter implements ConnectionUser {
   /** The request's body so far, while the request may have to be sent (again). */
   #replay: Buffer[] | undefined = [];
   #replayBytes = 0;
+  /** Taken from the budget of held bodies. */
+  #heldBytes = 0;
+  #mayReadAhead = false;
   #instanceBlocked = false;
   #framing: ClientFraming = 'none';
   #responseReader: BodyReader | undefined;
@@ -104,12 +109,20 @@ export class Exchange extends Waiter implements ConnectionUser {
   /** No more bytes are wanted from the client for now. */
   get blocksReading(): boolean {
     if (this.#instanceBlocked) return true;
-    return !this.requestDone && !this.#hasSent() && this.#replayBytes >= maxReplayBytes;
+    return !this.requestDone && !this.#hasSent() && (!this.#mayReadAhead || this.#replayBytes >= maxReplayBytes);
   }
 
   start(): void {
     this.#phase = 'queued';
     this.#revision.acquire(this, this.#startedAt);
+    if (!this.#waits() || (this.requestDone && this.#replayBytes === 0)) return;
+    // What of its body has come is in memory already: without room for that it can't stay.
+    if (!this.#hold(this.#replayBytes)) {
+      const message = 'the requests that wait hold too much data';
+      this.#answer({ status: 503, reason: 'QueueFull', message, retryAfter: 1 });
+      return;
+    }
+    this.#mayReadAhead = !this.requestDone && this.#hold(readAheadBytes);
   }
 
   // ---- from the client ----
@@ -342,8 +355,24 @@ export class Exchange extends Waiter implements ConnectionUser {
 
   // ---- inside ----
 
+  #waits(): boolean {
+    return this.#phase === 'queued' || this.#phase === 'connecting';
+  }
+
   #hasSent(): boolean {
     return this.#phase === 'sent' || this.#phase === 'responding' || this.#phase === 'tunnel';
+  }
+
+  #hold(bytes: number): boolean {
+    if (!this.#context.heldBodies.take(bytes)) return false;
+    this.#heldBytes += bytes;
+    return true;
+  }
+
+  #holdNothing(): void {
+    this.#context.heldBodies.give(this.#heldBytes);
+    this.#heldBytes = 0;
+    this.#mayReadAhead = false;
   }
 
   /** Sending it a second time does no harm, and all that would have to be sent is still here. */
@@ -397,7 +426,7 @@ export class Exchange extends Waiter implements ConnectionUser {
       more = connection.writeText(text);
     } else {
       more = connection.write(Buffer.concat([Buffer.from(text, 'latin1'), ...this.#replay]));
-      if (this.#replayBytes > maxReplayBytes) this.#replay = undefined;
+      this.#keepForReplay();
     }
     this.#instanceBlocked = !more;
     if (!this.requestDone) this.#client.readingChanged();
@@ -410,14 +439,22 @@ export class Exchange extends Waiter implements ConnectionUser {
       this.#replayBytes += slice.length;
     }
     if (!this.#hasSent()) {
-      if (this.#replayBytes >= maxReplayBytes) this.#client.readingChanged();
+      if (this.blocksReading) this.#client.readingChanged();
       return;
     }
-    if (this.#replayBytes > maxReplayBytes) this.#replay = undefined;
+    this.#keepForReplay();
     if (this.#connection && !this.#connection.write(slice)) {
       this.#instanceBlocked = true;
       this.#client.readingChanged();
     }
+  }
+
+  /** What was sent is kept only where sending it again could be of use, and while there is room. */
+  #keepForReplay(): void {
+    this.#holdNothing();
+    if (!this.#replay) return;
+    const keep = this.#replayBytes <= maxReplayBytes && idempotent.has(this.method) && this.#hold(this.#replayBytes);
+    if (!keep) this.#replay = undefined;
   }
 
   #begin(head: ResponseHead): void {
@@ -427,6 +464,7 @@ export class Exchange extends Waiter implements ConnectionUser {
     this.#firstByteAt = now;
     this.#lastWriteAt = now;
     this.#replay = undefined;
+    this.#holdNothing();
   }
 
   /** `Server-Timing` on cold responses only: how long the client waited for an instance. */
@@ -474,6 +512,7 @@ export class Exchange extends Waiter implements ConnectionUser {
     const wasQueued = this.queued;
     this.#phase = 'over';
     this.#replay = undefined;
+    this.#holdNothing();
     this.#instanceBlocked = false;
     this.#abandonConnection();
     const instance = this.#instance;

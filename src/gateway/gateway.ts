@@ -3,6 +3,7 @@ import type { Clock } from '../platform/clock.ts';
 import { EbbError, errnoOf } from '../platform/errors.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { AccessLog } from './access-log.ts';
+import { Budget } from './budget.ts';
 import { ClientConnection, type Destination } from './client-connection.ts';
 import { defaultLimits, type GatewayContext, type GatewayLimits } from './context.ts';
 import { FieldNames, requestRoles, responseRoles } from './http1/fields.ts';
@@ -70,6 +71,7 @@ export class Gateway implements AsyncDisposable {
       responseNames: new FieldNames(responseRoles),
       readBuffer: Buffer.allocUnsafeSlow(readBytes),
       turnEnd: new TurnEnd(),
+      heldBodies: new Budget(this.#limits.maxHeldBytes),
       closing: false,
       now: () => clock.monotonic(),
       after: (ms, fn) => void clock.after(ms, fn),
@@ -133,6 +135,11 @@ export class Gateway implements AsyncDisposable {
   /** Connections of clients that are open now. */
   get connections(): number {
     return this.#connections.size;
+  }
+
+  /** Bytes of request bodies that are kept now, because they wait or may have to be sent again. */
+  get heldBytes(): number {
+    return this.#context.heldBodies.taken;
   }
 
   /** Stops listening; then what is in flight has `graceMs` to end, and is cut. */

@@ -59,6 +59,7 @@ export class Revision {
   /** Gives the waiter a place now, queues it, or refuses it; at once in each case. */
   acquire(waiter: Waiter, now: number): void {
     if (this.entry.failure !== undefined) {
+      this.#ended++;
       waiter.refused({ status: 503, reason: 'RevisionFailed', message: this.entry.failure, retryAfter: 10 });
       return;
     }
@@ -69,6 +70,7 @@ export class Revision {
       return;
     }
     if (this.queued >= this.#maxQueued) {
+      this.#ended++;
       waiter.refused({ status: 503, reason: 'QueueFull', message: 'pending request queue full', retryAfter: 1 });
       return;
     }

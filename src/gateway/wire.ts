@@ -65,7 +65,7 @@ export interface RevisionStats {
   revision: RevisionId;
   /** Time-weighted average of requests in flight plus queued, over the period. */
   concurrency: number;
-  /** Requests that ended in the period. */
+  /** Requests that ended in the period, refused ones among them. */
   requests: number;
   /** Waiting right now. */
   queued: number;

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { ok, run, startKubectlApi, type KubectlApi } from './support/kubectl.ts';
 
@@ -54,6 +56,34 @@ describe('kubectl and the core kinds', { skip: noKubectl }, () => {
     );
     assert.match((await as('get', 'secrets')).stderr, /\(Forbidden\).*cannot get path/);
     assert.match((await t.kubectl('create', 'token', 'default', '--duration=1m')).stderr, /less than 10 minutes/);
+  });
+
+  it('shows what would change, and applies folders', async () => {
+    const service = (image: string) =>
+      `apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: { name: d }\nspec: { template: { spec: { containers: [{ image: "${image}" }] } } }\n`;
+    await ok(t.apply(service('localhost/d:1')));
+    for (const how of ['--server-side=false', '--server-side=true']) {
+      const diff = await run('kubectl', [...t.flags, 'diff', how, '-f', '-'], service('localhost/d:2'));
+      assert.equal(diff.code, 1, diff.stderr);
+      assert.match(diff.stdout, /^-.*image: localhost\/d:1\n\+.*image: localhost\/d:2$/m);
+    }
+    const folder = join(t.dir, 'folder');
+    await mkdir(folder);
+    await writeFile(join(folder, 'service.yaml'), service('localhost/d:1'));
+    const kustomization =
+      'resources: [service.yaml]\nnamePrefix: k-\nconfigMapGenerator: [{ name: c, literals: [a=b] }]\n';
+    await writeFile(join(folder, 'kustomization.yaml'), kustomization);
+    assert.match(await ok(t.kubectl('apply', '-k', folder)), /configmap\/k-c-\S+ created\nservice\S+\/k-d created/);
+    assert.match(await ok(t.kubectl('delete', '-k', folder)), /"k-d" deleted/);
+    await ok(t.kubectl('delete', 'ksvc', 'd'));
+  });
+
+  it('defines the kinds of named groups, for tools that look for definitions', async () => {
+    const names = await ok(t.kubectl('get', 'crd', '-o', 'name'));
+    assert.match(names, /customresourcedefinition\.apiextensions\.k8s\.io\/domainmappings\.serving\.knative\.dev\n/);
+    await ok(t.kubectl('wait', '--for=condition=Established', 'crd/services.serving.knative.dev', '--timeout=10s'));
+    assert.match((await t.kubectl('delete', 'crd', '--all')).stderr, /not supported|MethodNotAllowed/);
+    assert.match(await ok(t.kubectl('explain', 'dm.spec.ref.name')), /FIELD: name <string>/);
   });
 
   it('finds every kind by one request for each endpoint', async () => {

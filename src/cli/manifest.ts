@@ -1,3 +1,4 @@
+import type { ScalarTag } from 'yaml';
 import { usageError } from './exit.ts';
 import type { KubeObject } from './kube.ts';
 import { isObject } from './merge.ts';
@@ -9,7 +10,7 @@ import { isObject } from './merge.ts';
 export async function parseManifest(text: string, source: string): Promise<KubeObject[]> {
   const { parseAllDocuments, LineCounter } = await import('yaml');
   const lineCounter = new LineCounter();
-  const documents = parseAllDocuments(text, { lineCounter, uniqueKeys: true });
+  const documents = parseAllDocuments(text, { lineCounter, uniqueKeys: true, customTags: (tags) => [octal, ...tags] });
   const objects: KubeObject[] = [];
   for (const document of Array.isArray(documents) ? documents : []) {
     const [error] = document.errors;
@@ -25,6 +26,14 @@ export async function parseManifest(text: string, source: string): Promise<KubeO
   if (objects.length === 0) throw usageError(`${source} holds no object`);
   return objects;
 }
+
+/** YAML 1.1's octal numbers, as kubectl reads them: in manifests `defaultMode: 0400` is a file mode, not four hundred. */
+const octal: ScalarTag = {
+  tag: 'tag:yaml.org,2002:int',
+  default: true,
+  test: /^0[0-7]+$/,
+  resolve: (text) => Number.parseInt(text, 8),
+};
 
 function objectsOf(value: unknown, where: string): KubeObject[] {
   if (!isObject(value)) throw usageError(`${where}: a document must be an object with apiVersion, kind and metadata`);

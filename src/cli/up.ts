@@ -19,10 +19,11 @@ const maxLogBytes = 16 * 1024 * 1024;
 const recheckMs = 100;
 
 /**
- * Of the control process. A young generation of 1 MB instead of 16 (it is three such halves) holds 35 MB less while nothing
- * happens; what the process does is short-lived and small, so that collecting it more often costs nothing to speak of.
+ * Of the control process. V8 keeps a young generation of 1 MB, which would grow to 64 by itself, and lets the old one
+ * grow by little: 35 MB less with one service, 50 MB less with 1,000. What the process does is short-lived and small, so
+ * that collecting more often costs nothing to speak of.
  */
-const nodeFlags = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'];
+const nodeFlags = ['--disable-warning=ExperimentalWarning', '--optimize-for-size'];
 
 /** What `src/control/main.ts` exports. */
 interface ControlModule {

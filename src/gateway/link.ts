@@ -129,12 +129,15 @@ export class GatewayLink extends EventEmitter<GatewayLinkEvents> implements Disp
     });
   }
 
-  /** Ends the connection; the gateway goes on with the table that it has. */
+  /** Ends the connection; the gateway goes on with the table that it has. Whoever waits for a drain waits no longer. */
   [Symbol.dispose](): void {
     this.#closed = true;
     this.#retry?.[Symbol.dispose]();
     this.#socket?.destroy();
     this.removeAllListeners();
+    // Nobody will say any more that it is drained.
+    for (const waiting of this.#drains.values()) for (const settle of waiting) settle();
+    this.#drains.clear();
   }
 
   #connect(): void {

@@ -132,6 +132,7 @@ export class GatewayLink extends EventEmitter<GatewayLinkEvents> implements Disp
   /** Ends the connection; the gateway goes on with the table that it has. Whoever waits for a drain waits no longer. */
   [Symbol.dispose](): void {
     this.#closed = true;
+    this.#synced = false;
     this.#retry?.[Symbol.dispose]();
     this.#socket?.destroy();
     this.removeAllListeners();

@@ -3,7 +3,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { root, startEbb, type CliResult, type TestEbb } from './support/ebb.ts';
+import { stringify } from 'yaml';
+import { root, run, startEbb, type CliResult, type TestEbb } from './support/ebb.ts';
 
 type Json = Record<string, unknown>;
 
@@ -162,9 +163,33 @@ describe('variables and volumes from Secrets and ConfigMaps', () => {
     assert.equal((await see<Record<string, string>>('late', '/env'))['K'], 'here at last');
   });
 
+  it('turns requests away while what it needs is gone, and lets them in when it is back', async () => {
+    await apply(secret('comes', { k: 'first' }));
+    await deploy(
+      'comes',
+      {
+        volumeMounts: [{ name: 'v', mountPath: '/v' }],
+      },
+      [{ name: 'v', secret: { secretName: 'comes' } }],
+    );
+    await kubectl('delete', 'secret', 'comes');
+    // What was made while it was there goes on.
+    assert.equal((await see<{ content: string }>('comes', '/file?path=/v/k')).content, 'first');
+    await ebb.ok('down');
+    assert.equal((await ebb.up()).code, 0);
+    const refused = await ebb.until('a refusal', async () => {
+      const answer = await ebb.request('comes.default.localhost');
+      return answer.status === 503 && answer;
+    });
+    assert.match(refused.body, /secret "comes" not found/);
+    await apply(secret('comes', { k: 'second' }));
+    await ebb.until('it to be back', async () => (await ebb.request('comes.default.localhost')).status === 200);
+    assert.equal((await see<{ content: string }>('comes', '/file?path=/v/k')).content, 'second');
+  });
+
   it('replaces waiting standbys when what they were made of has changed', async () => {
-    await apply(configMap('turn', { n: '1' }));
-    await deploy('turns', { env: [{ name: 'N', valueFrom: { configMapKeyRef: { name: 'turn', key: 'n' } } }] });
+    await apply(configMap('turn', { number: '1' }));
+    await deploy('turns', { env: [{ name: 'N', valueFrom: { configMapKeyRef: { name: 'turn', key: 'number' } } }] });
     const standbys = () =>
       readdirSync(join(ebb.runDir, 'sandboxes')).flatMap((id) => {
         const facts = read(join(ebb.runDir, 'sandboxes', id, 'facts.json'));
@@ -173,7 +198,7 @@ describe('variables and volumes from Secrets and ConfigMaps', () => {
         return references?.startsWith('ConfigMap/turn@') && startedAtMs === undefined && env ? [env] : [];
       });
     await ebb.until('a standby', async () => standbys().join() === '1');
-    await apply(configMap('turn', { n: '2' }));
+    await apply(configMap('turn', { number: '2' }));
     await ebb.until('the standby to be replaced', async () => standbys().join() === '2');
     // What runs goes on with what it began with.
     assert.equal((await see<Record<string, string>>('turns', '/env'))['N'], '1');
@@ -183,8 +208,8 @@ describe('variables and volumes from Secrets and ConfigMaps', () => {
     const leaks: string[] = [];
     for (const base of [join(ebb.dataDir, 'logs'), ebb.runDir]) {
       for (const entry of readdirSync(base, { recursive: true, withFileTypes: true })) {
-        if (!entry.isFile()) continue;
         const path = join(entry.parentPath, entry.name);
+        if (!entry.isFile()) continue;
         if (read(path).includes(password)) leaks.push(path);
       }
     }
@@ -210,20 +235,17 @@ describe('variables and volumes from Secrets and ConfigMaps', () => {
   });
   const configMap = (name: string, data: Json) => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data });
 
-  async function apply(...objects: Json[]): Promise<void> {
-    const { run } = await import('./support/ebb.ts');
-    const file = join(dir, 'objects.json');
-    writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }));
+  async function kubectl(...args: string[]): Promise<void> {
     const kubeconfig = join(dir, 'kubeconfig');
     writeFileSync(kubeconfig, await ebb.ok('kubeconfig'));
-    const { code, stderr } = await run(
-      'kubectl',
-      ['--kubeconfig', kubeconfig, 'apply', '--validate=false', '-f', file],
-      {
-        HOME: dir,
-      },
-    );
+    const { code, stderr } = await run('kubectl', ['--kubeconfig', kubeconfig, ...args], { HOME: dir });
     assert.equal(code, 0, stderr);
+  }
+
+  async function apply(...objects: Json[]): Promise<void> {
+    const file = join(dir, 'objects.yaml');
+    writeFileSync(file, objects.map((object) => stringify(object)).join('---\n'));
+    await kubectl('apply', '-f', file);
   }
 
   function tryDeploy(name: string, container: Json, volumes: Json[] = [], annotations: Json = {}): Promise<CliResult> {

@@ -100,7 +100,14 @@ export function createRevisionRuntime(deps: {
         const at = `${namespace}/${kind}/${name}`;
         referrers.set(at, (referrers.get(at) ?? new Set()).add(keyOf(revision)));
       }
-      return deps.engine.prepare(workloadOf(revision), options);
+      const preparing = deps.engine.prepare(workloadOf(revision), options);
+      // After a restart requests may come for what was fine before: they are told, and do not wait for it.
+      preparing.catch((error: unknown) => {
+        if (options.signal.aborted || count(instancesOf(keyOf(revision)), 'ready') > 0) return;
+        const why = `revision ${revision.metadata.name} cannot start: ${messageOf(error)}`;
+        deps.table.setRevision(revisionEntryOf(revision, why));
+      });
+      return preparing;
     },
     referenceChanged(namespace, { kind, name }) {
       for (const key of referrers.get(`${namespace}/${kind}/${name}`) ?? []) {

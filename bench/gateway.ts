@@ -1,6 +1,6 @@
 /**
  * What a request through the gateway costs, beside the same request direct and through other proxies: one core for the proxy,
- * another one for the load and the backend, the same for all. `npm run bench:gateway [-- --json --rounds N --seconds N]`.
+ * another one for the load and the backend, the same for all. `npm run bench:gateway [-- --json --rounds N --seconds N --case NAME]`.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -15,7 +15,7 @@ import { median, printReport, say, type BenchCase } from './lib/report.ts';
 import { wrk, type WrkResult } from './lib/wrk.ts';
 
 const host = 'hello.default.localhost';
-const cases = [
+const allCases = [
   { name: 'http1-64-small', connections: 64, path: '/' },
   { name: 'http1-1-small', connections: 1, path: '/' },
   { name: 'http1-64-100k', connections: 64, path: '/100k' },
@@ -40,8 +40,10 @@ const { values: options } = parseArgs({
     json: { type: 'boolean', default: false },
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '3' },
+    case: { type: 'string' },
   },
 });
+const cases = allCases.filter(({ name }) => options.case === undefined || options.case === name);
 const rounds = Math.max(1, Number(options.rounds) || 3);
 const seconds = Math.max(1, Number(options.seconds) || 3);
 const pinnable = availableParallelism() >= 2 && which('taskset') !== undefined;

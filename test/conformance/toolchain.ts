@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { root } from '../support/ebb.ts';
 import { writeImageArchive } from './image.ts';
@@ -80,6 +80,9 @@ async function build(go: string, dir: string): Promise<void> {
     }
     await rm(join(partial, 'binaries'), { recursive: true });
     await rename(partial, dir);
+    // Of former pins: 700 MB each.
+    const former = (await readdir(dirname(dir))).map((name) => join(dirname(dir), name)).filter((path) => path !== dir);
+    for (const path of former) await rm(path, { recursive: true, force: true });
   } finally {
     await rm(partial, { recursive: true, force: true });
   }

@@ -252,6 +252,58 @@ describe('the API', () => {
     assert.equal(bomb.status, 422);
   });
 
+  it('applies, tracks who writes from then on, and forgets when asked to', async () => {
+    await using t = await setUp();
+    const path = '/api/v1/namespaces/default/configmaps/c';
+    const apply = (data: Json, query: string) =>
+      t.json('PATCH', `${path}?${query}`, { apiVersion: 'v1', kind: 'ConfigMap', data }, applying);
+    const applying = { 'content-type': 'application/apply-patch+yaml' };
+    const merging = { 'content-type': 'application/merge-patch+json' };
+    const managers = (object: { metadata: Json }) =>
+      ((object.metadata['managedFields'] ?? []) as Json[]).map(
+        (m) => `${String(m['manager'])} ${String(m['operation'])}`,
+      );
+
+    assert.equal((await apply({ a: '1' }, 'fieldManager=me')).status, 201);
+    assert.equal((await apply({ a: '1' }, 'fieldManager=me')).status, 200);
+    const patched = await t.json('PATCH', `${path}?fieldManager=you`, { data: { b: '2' } }, merging);
+    assert.deepEqual(managers(patched.body), ['me Apply', 'you Update']);
+    const agent = { ...merging, 'user-agent': 'robot/v1 (linux)' };
+    const named = await t.json('PATCH', path, { data: { c: '3' } }, agent);
+    assert.deepEqual(managers(named.body), ['me Apply', 'you Update', 'robot Update']);
+    const conflict = await apply({ b: '9' }, 'fieldManager=me');
+    assert.deepEqual([conflict.status, conflict.body['reason']], [409, 'Conflict']);
+    const { causes } = conflict.body['details'] as { causes: Json[] };
+    assert.deepEqual(causes, [
+      { reason: 'FieldManagerConflict', message: 'conflict with "you" using v1', field: '.data.b' },
+    ]);
+    assert.equal((await apply({ b: '9' }, 'fieldManager=me&force=true')).status, 200);
+    const lies = { metadata: { managedFields: [] } };
+    assert.equal(managers((await t.json('PATCH', path, lies, merging)).body).length, 2);
+    const forget = { metadata: { managedFields: [{}] } };
+    assert.deepEqual(managers((await t.json('PATCH', path, forget, merging)).body), []);
+
+    for (const [body, query, status] of [
+      ['a: [', 'fieldManager=me', 400],
+      ['[]', 'fieldManager=me', 400],
+      ['{"data":1}', 'fieldManager=me', 400],
+      ['{"metadata":{"managedFields":[{}]}}', 'fieldManager=me', 400],
+      ['{"metadata":{"name":"other"}}', 'fieldManager=me', 400],
+      ['{"x":1}', 'fieldManager=me&fieldValidation=Strict', 400],
+      ['{}', `fieldManager=${'m'.repeat(129)}`, 422],
+      ['{}', 'fieldManager=%00', 422],
+      ['{}', '', 422],
+      ['{}', 'fieldManager=me&force=perhaps', 400],
+      ['{"metadata":{"resourceVersion":"1"}}', 'fieldManager=me', 409],
+    ] as const) {
+      assert.equal((await t.json('PATCH', `${path}?${query}`, body, applying)).status, status, `${body} ${query}`);
+    }
+    const missing = await t.json('PATCH', `${serving}/services/new?fieldManager=me`, { spec: {} }, applying);
+    assert.match(String(missing.body['message']), /missing field\(s\): spec\.template/);
+    const gone = `${serving}/services/gone?fieldManager=me`;
+    assert.equal((await t.json('PATCH', gone, { metadata: { resourceVersion: '5' } }, applying)).status, 404);
+  });
+
   it('writes status apart', async () => {
     await using t = await setUp();
     await t.json('POST', `${serving}/services`, { ...service('a'), status: { url: 'http://x' } });
@@ -459,9 +511,10 @@ describe('anything that anybody sends', () => {
       'strategic-merge-patch+json',
       'octet-stream',
     ];
-    const resources = kinds.map(
-      (k) => (k.group === '' ? '/api/v1' : `/apis/${k.group}/${k.version}`) + `/namespaces/default/${k.plural}`,
-    );
+    const resources = kinds.map((k) => {
+      const base = k.group === '' ? '/api/v1' : `/apis/${k.group}/${k.version}`;
+      return `${base}${k.namespaced ? '/namespaces/default' : ''}/${k.plural}`;
+    });
     const query = fc.dictionary(
       fc.constantFrom(
         'labelSelector',

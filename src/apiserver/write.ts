@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../platform/clock.ts';
 import { EbbError } from '../platform/errors.ts';
 import { checkShape, type Kind } from '../resources/api.ts';
@@ -128,13 +129,14 @@ export function createWriter(kind: Kind, { store, clock, kinds }: WriterParts): 
     }));
   }
 
-  /** What a client sends as managedFields is not believed; an empty list, as in Kubernetes, forgets all managers. */
+  /** What a client sends as managedFields is not believed; one empty entry, as in Kubernetes, forgets all managers. */
   async function managersAfter(
     previous: StoredObject,
     next: KubeObject,
     manager: string,
   ): Promise<unknown[] | undefined> {
-    if (!previous.metadata.managedFields?.length || next.metadata.managedFields?.length === 0) return undefined;
+    const forget = isDeepStrictEqual(next.metadata.managedFields, [{}]);
+    if (!previous.metadata.managedFields?.length || forget) return undefined;
     const { managedByUpdate } = await import('./apply/apply.ts');
     return managedByUpdate(kind, previous, next, { name: manager, now: timestamp(clock.now()) });
   }

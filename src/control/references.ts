@@ -23,25 +23,30 @@ export async function readReferences(store: ResourceStore, workload: Workload): 
 
 const retryMs = 1000;
 
-/** Tells of each change of a Secret or ConfigMap, and of all when it begins; runs until disposed. */
+/** Tells of each change of a Secret or ConfigMap from now on; runs until disposed. */
 export function watchReferences(
   deps: { store: ResourceStore; clock: Clock; logger: Logger },
   changed: (namespace: string, reference: ObjectReference) => void,
 ): AsyncDisposable {
   const stop = new AbortController();
+  const { signal } = stop;
   const follow = async (kind: ObjectReference['kind']) => {
-    while (!stop.signal.aborted) {
+    // Nothing is made of what there is before anything could watch; there may be thousands of them.
+    let from = await versionOf(deps.store, kind);
+    while (!signal.aborted) {
       try {
-        for await (const event of deps.store.watch({ group: '', kind }, { signal: stop.signal })) {
+        const options = from === undefined ? { signal } : { fromVersion: from, signal };
+        from = undefined;
+        for await (const event of deps.store.watch({ group: '', kind }, options)) {
           if (event.type === 'BOOKMARK') continue;
           const { namespace = '', name } = event.object.metadata;
           changed(namespace, { kind, name });
         }
       } catch (error) {
         // Slower than the history is long: everything is told anew, which is more than has changed and harms nobody.
-        if (stop.signal.aborted || (error instanceof EbbError && error.code === 'Expired')) continue;
+        if (signal.aborted || (error instanceof EbbError && error.code === 'Expired')) continue;
         deps.logger.warn({ kind, error: messageOf(error), retryMs }, 'watch failed');
-        await pause(deps.clock, stop.signal);
+        await pause(deps.clock, signal);
       }
     }
   };
@@ -52,6 +57,14 @@ export function watchReferences(
       await running;
     },
   };
+}
+
+async function versionOf(store: ResourceStore, kind: ObjectReference['kind']): Promise<string | undefined> {
+  try {
+    return (await store.list({ group: '', kind }, { limit: 1 })).resourceVersion;
+  } catch {
+    return undefined; // the watch will meet the same failure, and say so
+  }
 }
 
 function pause(clock: Clock, signal: AbortSignal): Promise<void> {

@@ -44,19 +44,21 @@ describe('volumes of a sandbox', () => {
       [
         { name: 'files', mountPath: '/data/in/', subPath: './a//b', readOnly: true },
         { name: 'empty', mountPath: '/data' },
+        { name: 'files', mountPath: '/data/deep/er', readOnly: true },
       ],
     );
     const file = { path: 'a/b', mode: 0o400, content: Buffer.from('x') };
     const plans = planVolumes(made, settingsOf(made), new Map([['files', [file]]]));
     assert.deepEqual(plans, [
-      { name: 'files', subPaths: ['a/b'], kind: 'files', files: [file] },
-      { name: 'empty', subPaths: [], kind: 'memory', bytes: 32 * mi },
+      { name: 'files', parts: ['a/b'], kind: 'files', files: [file] },
+      { name: 'empty', parts: ['deep/er'], kind: 'memory', bytes: 32 * mi },
     ]);
     const [container = { image: '' }] = made.spec.containers;
     const options = ['nosuid', 'nodev', 'private'];
     assert.deepEqual(mountsOf(container, plans, '/s'), [
       { destination: '/data', type: 'bind', source: '/s/v/1', options: ['bind', 'rw', ...options] },
-      { destination: '/data/in/', type: 'bind', source: '/s/v/0/a/b', options: ['bind', 'ro', ...options] },
+      { destination: '/data/in', type: 'bind', source: '/s/v/0/a/b', options: ['bind', 'ro', ...options] },
+      { destination: '/data/deep/er', type: 'bind', source: '/s/v/0', options: ['bind', 'ro', ...options] },
     ]);
   });
 });

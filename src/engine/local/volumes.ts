@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { pack } from 'tar-stream';
-import type { Container, Volume } from '../../resources/index.ts';
+import type { Container, Volume, VolumeMount } from '../../resources/index.ts';
 import type { VolumeFile, Workload } from '../engine.ts';
 import type { MountNamespace } from './namespace.ts';
 import { containerOf, type ProcessPlan } from './process.ts';
@@ -8,7 +8,7 @@ import { quantityOf } from './quantity.ts';
 import type { Settings } from './settings.ts';
 
 /** A volume of one sandbox; it is the folder `v/<its place in the list>` there. */
-export type VolumePlan = { name: string; /** Parts that are mounted on their own. */ subPaths: readonly string[] } & (
+export type VolumePlan = { name: string; /** Folders, or files, that must be in it. */ parts: readonly string[] } & (
   { kind: 'files'; files: readonly VolumeFile[] } | { kind: 'memory' | 'disk'; bytes: number }
 );
 
@@ -25,10 +25,25 @@ export function planVolumes(
   const mounts = containerOf(workload).volumeMounts ?? [];
   return (workload.spec.volumes ?? []).map((volume) => {
     const name = volume.name ?? '';
-    const subPaths = mounts.flatMap((m) => (m.name === name && m.subPath ? [posix.normalize(m.subPath)] : []));
-    return { name, subPaths, ...contentOf(volume, settings, files.get(name) ?? []) };
+    return { name, parts: partsOf(name, mounts), ...contentOf(volume, settings, files.get(name) ?? []) };
   });
 }
+
+/**
+ * What is mounted on its own, and where other volumes are mounted inside this one: nobody could make a folder for them in
+ * what is read-only (as Kubernetes' MakeNestedMountpoints).
+ */
+function partsOf(volume: string, mounts: readonly VolumeMount[]): string[] {
+  return mounts.flatMap((mount) => {
+    if (mount.name !== volume) return [];
+    const own = mount.subPath ? [posix.normalize(mount.subPath)] : [];
+    const top = pathOf(mount);
+    const inner = mounts.filter((other) => !other.subPath && pathOf(other).startsWith(`${top}/`));
+    return [...own, ...inner.map((other) => posix.join(...own, pathOf(other).slice(top.length + 1)))];
+  });
+}
+
+const pathOf = ({ mountPath = '/' }: VolumeMount) => posix.resolve('/', mountPath);
 
 function contentOf(
   { emptyDir, name }: Volume,
@@ -59,7 +74,7 @@ export async function makeVolumes(
 ): Promise<void> {
   const { volumes } = plan;
   const empty = volumes.flatMap((v, i) => (v.kind === 'files' ? [] : [String(i), v.kind, String(v.bytes)]));
-  const parts = volumes.flatMap((v, i) => v.subPaths.map((path) => `${i}/${path}`));
+  const parts = volumes.flatMap((v, i) => v.parts.map((path) => `${i}/${path}`));
   await namespace.script(
     `making the volumes of ${plan.id}`,
     script,
@@ -100,11 +115,12 @@ async function tarOf(volumes: readonly VolumePlan[], { uid, gid }: ProcessPlan['
 /** The mounts (runtime-spec config.md) of a container's volumes, outer folders first. */
 export function mountsOf(container: Container, volumes: readonly VolumePlan[], dir: string): object[] {
   return (container.volumeMounts ?? [])
-    .map(({ name, mountPath = '/', subPath, readOnly }) => {
+    .map((mount) => {
+      const { name, subPath, readOnly } = mount;
       const at = volumes.findIndex((v) => v.name === name);
       const folder = `${dir}/v/${at}`;
       return {
-        destination: posix.normalize(mountPath),
+        destination: pathOf(mount),
         type: 'bind',
         source: subPath ? `${folder}/${posix.normalize(subPath)}` : folder,
         options: ['bind', readOnly ? 'ro' : 'rw', 'nosuid', 'nodev', 'private'],

@@ -371,6 +371,13 @@ describe('planRevision', () => {
       'ContainerMissing',
       /^Unable to fetch image "hi:1": no such tag$/,
     ],
+    [
+      'no secret',
+      { preparation: { state: 'failed', message: 'secret "s" not found', code: 'ReferenceMissing' } },
+      'False',
+      'CreateContainerConfigError',
+      /^secret "s" not found$/,
+    ],
     ['starting', { ...up, view: { ...idle, starting: 1, desired: 1 } }, 'Unknown', 'Deploying', undefined],
     ['ready', { ...up, view: { ...idle, ready: 1, desired: 1, everReady: true } }, 'True', undefined, undefined],
     ['back at zero', { ...up, view: { ...idle, everReady: true } }, 'True', undefined, undefined],
@@ -443,6 +450,24 @@ describe('planRevision', () => {
     });
   }
 
+  it('heals when what was missing has come, and not before', () => {
+    const failed = { state: 'failed', message: 'secret "s" not found', code: 'ReferenceMissing' } as const;
+    const readyAfter = (revision: Revision, preparation: RevisionObservation['preparation'], initialDone: boolean) => {
+      const seen = observe({ revision, preparation, view: { ...idle, everReady: initialDone } });
+      const after = afterStatus(revision, planRevision(seen));
+      const { status, reason } = conditionOf(after, 'Ready') ?? {};
+      return { after, ready: [status, reason] };
+    };
+    for (const initialDone of [false, true]) {
+      const broken = readyAfter(revision('r', 'Unknown'), failed, initialDone);
+      assert.deepEqual(broken.ready, ['False', 'CreateContainerConfigError']);
+      const restarted = readyAfter(broken.after, { state: 'preparing', progress: undefined }, initialDone);
+      assert.deepEqual(restarted.ready[0], 'False');
+      const healed = readyAfter(broken.after, prepared as never, initialDone);
+      assert.deepEqual(healed.ready, initialDone ? ['True', undefined] : ['Unknown', 'Deploying']);
+    }
+  });
+
   it('comes to rest within a few turns, whatever it sees', () => {
     const viewArb = fc.record({
       ready: fc.nat(2),
@@ -455,6 +480,7 @@ describe('planRevision', () => {
     const preparationArb = fc.constantFrom<RevisionObservation['preparation'][]>(
       { state: 'none' },
       { state: 'failed', message: 'm' },
+      { state: 'failed', message: 'm', code: 'ReferenceMissing' },
       prepared as never,
     );
     const stateArb = fc.constantFrom('pending', 'active', 'reserve');

@@ -12,7 +12,19 @@ const layers = {
   apiserver: ['store', 'resources', 'platform'],
   controllers: ['store', 'resources', 'platform'],
   doctor: ['platform'],
-  control: ['apiserver', 'controllers', 'autoscaler', 'gateway', 'engine', 'builder', 'images', 'store', 'resources', 'doctor', 'platform'],
+  control: [
+    'apiserver',
+    'controllers',
+    'autoscaler',
+    'gateway',
+    'engine',
+    'builder',
+    'images',
+    'store',
+    'resources',
+    'doctor',
+    'platform',
+  ],
   cli: ['platform', 'doctor'],
 };
 
@@ -26,7 +38,12 @@ const layerRules = Object.entries(layers).map(([folder, allowed]) => ({
 module.exports = {
   forbidden: [
     ...layerRules,
-    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-circular',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
     {
       name: 'not-to-unresolvable',
       severity: 'error',

@@ -304,6 +304,24 @@ describe('the API', () => {
     assert.equal((await t.json('PATCH', gone, { metadata: { resourceVersion: '5' } }, applying)).status, 404);
   });
 
+  it('lets many patch and apply one object at once, and loses nothing', async () => {
+    await using t = await setUp();
+    const path = '/api/v1/namespaces/default/configmaps/c';
+    const write = (i: number) =>
+      i % 2 === 0
+        ? t.send(
+            'PATCH',
+            `${path}?fieldManager=m${i}`,
+            { data: { [`k${i}`]: '1' } },
+            { 'content-type': 'application/apply-patch+yaml' },
+          )
+        : t.send('PATCH', path, { data: { [`k${i}`]: '1' } }, { 'content-type': 'application/merge-patch+json' });
+    assert.equal((await write(0)).status, 201);
+    const answers = await Promise.all(Array.from({ length: 40 }, (_, i) => write(i)));
+    assert.deepEqual([...new Set(answers.map((a) => a.status))], [200]);
+    assert.equal(Object.keys((await t.json('GET', path)).body['data'] as Json).length, 40);
+  });
+
   it('writes status apart', async () => {
     await using t = await setUp();
     await t.json('POST', `${serving}/services`, { ...service('a'), status: { url: 'http://x' } });

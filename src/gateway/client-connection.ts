@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { answerText, plainAnswer, type Answer } from './answer.ts';
 import type { GatewayContext } from './context.ts';
 import { Exchange, type ExchangeClient } from './exchange.ts';
@@ -6,11 +6,15 @@ import { HeadError, type FieldNames } from './http1/fields.ts';
 import { readRequestHead, type RequestHead } from './http1/request-head.ts';
 import type { Origin } from './http1/write-head.ts';
 import { Outbox } from './outbox.ts';
+import { prefaceHead } from './http2-client.ts';
 import type { Revision } from './revision.ts';
 
 /** Where a request goes: to a revision, or it is answered on the spot. */
 export type Destination =
   { revision: Revision } | { answer: Answer } | { text: string; fields: string; status: number };
+
+/** A TCP connection, or one request of an HTTP/2 connection dressed up as one. */
+export type ClientSocket = Duplex & { readonly remoteAddress?: string | undefined };
 
 /** Bytes of further requests that are read ahead while one is being answered. */
 const maxReadAhead = 64 * 1024;
@@ -23,12 +27,15 @@ const maxLingerBytes = 1024 * 1024;
  */
 export class ClientConnection implements ExchangeClient {
   readonly origin: Origin;
-  readonly #socket: Socket;
+  readonly #socket: ClientSocket;
   readonly #outbox: Outbox;
   readonly #context: GatewayContext;
   readonly #names: FieldNames;
   readonly #destination: (head: RequestHead) => Destination;
   readonly #onClose: (connection: ClientConnection) => void;
+  /** Until the first request. */
+  #onHttp2: ((received: Buffer) => void) | undefined;
+  readonly #listeners: [string, (chunk: Buffer) => void][];
   /** Received and not yet looked at. */
   #pending: Buffer | undefined;
   /** Up to here `#pending` has no end of a head. */
@@ -42,12 +49,14 @@ export class ClientConnection implements ExchangeClient {
   #deadline: number;
 
   constructor(
-    socket: Socket,
+    socket: ClientSocket,
     options: {
       context: GatewayContext;
       names: FieldNames;
       destination: (head: RequestHead) => Destination;
       onClose: (connection: ClientConnection) => void;
+      /** The client speaks HTTP/2: the socket is no longer this connection's. */
+      onHttp2?: (received: Buffer) => void;
     },
   ) {
     this.#socket = socket;
@@ -56,14 +65,18 @@ export class ClientConnection implements ExchangeClient {
     this.#names = options.names;
     this.#destination = options.destination;
     this.#onClose = options.onClose;
+    this.#onHttp2 = options.onHttp2;
     this.#deadline = options.context.now() + options.context.limits.headMs;
     this.origin = { address: (socket.remoteAddress ?? 'unknown').replace(/^::ffff:/, ''), proto: 'http' };
-    socket.on('data', (chunk) => this.#data(chunk));
-    socket.on('drain', () => this.#writable());
-    socket.on('end', () => this.#ended());
-    // 'close' follows and does the work.
-    socket.on('error', () => undefined);
-    socket.on('close', () => this.#closed());
+    this.#listeners = [
+      ['data', (chunk) => this.#data(chunk)],
+      ['drain', () => this.#writable()],
+      ['end', () => this.#ended()],
+      // 'close' follows and does the work.
+      ['error', () => undefined],
+      ['close', () => this.#closed()],
+    ];
+    for (const [event, listener] of this.#listeners) socket.on(event, listener);
   }
 
   /** Nothing is under way on it. */
@@ -236,6 +249,12 @@ export class ClientConnection implements ExchangeClient {
     }
     this.#searched = 0;
     const after = end + 4;
+    const onHttp2 = this.#onHttp2;
+    this.#onHttp2 = undefined;
+    if (onHttp2 && start === 0 && pending.toString('latin1', 0, prefaceHead.length) === prefaceHead) {
+      this.#handOver(onHttp2, pending);
+      return false;
+    }
     this.#pending = undefined;
     const head = readRequestHead(this.#names, pending.toString('latin1', start, end + 2));
     if (head instanceof HeadError) {
@@ -245,6 +264,12 @@ export class ClientConnection implements ExchangeClient {
     }
     this.#begin(head, pending, after);
     return this.#pending !== undefined;
+  }
+
+  #handOver(onHttp2: (received: Buffer) => void, received: Buffer): void {
+    for (const [event, listener] of this.#listeners) this.#socket.off(event, listener);
+    this.#closed();
+    onHttp2(received);
   }
 
   #begin(head: RequestHead, chunk: Buffer, bodyFrom: number): void {

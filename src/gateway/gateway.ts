@@ -1,13 +1,15 @@
+import type { ServerHttp2Session } from 'node:http2';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import type { Clock } from '../platform/clock.ts';
 import { EbbError, errnoOf } from '../platform/errors.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { AccessLog } from './access-log.ts';
 import { Budget } from './budget.ts';
-import { ClientConnection, type Destination } from './client-connection.ts';
+import { ClientConnection, type ClientSocket, type Destination } from './client-connection.ts';
 import { defaultLimits, type GatewayContext, type GatewayLimits } from './context.ts';
 import { FieldNames, requestRoles, responseRoles } from './http1/fields.ts';
 import type { RequestHead } from './http1/request-head.ts';
+import { serveHttp2 } from './http2-client.ts';
 import type { Instance } from './instance.ts';
 import { TurnEnd } from './outbox.ts';
 import { pickTarget, RouteTable, type TableMessage } from './table.ts';
@@ -46,6 +48,8 @@ export class Gateway implements AsyncDisposable {
   readonly #context: GatewayContext & { closing: boolean };
   readonly #requestNames = new FieldNames(requestRoles);
   readonly #connections = new Set<ClientConnection>();
+  /** Of clients that speak HTTP/2; each of their requests is among the connections. */
+  readonly #sessions = new Set<ServerHttp2Session>();
   readonly #timers: Disposable[] = [];
   readonly #server: Server;
   #statsAt: number;
@@ -147,6 +151,7 @@ export class Gateway implements AsyncDisposable {
     this.#context.closing = true;
     this.#server.close();
     for (const connection of this.#connections) connection.close();
+    for (const session of this.#sessions) session.close();
     if (this.#connections.size > 0) {
       await new Promise<void>((resolve) => {
         const timer = this.#clock.after(graceMs, resolve);
@@ -157,6 +162,7 @@ export class Gateway implements AsyncDisposable {
       });
     }
     for (const connection of this.#connections) connection.destroy();
+    for (const session of this.#sessions) session.destroy();
     for (const timer of this.#timers.splice(0)) timer[Symbol.dispose]();
     for (const instance of this.#table.instances()) instance.closeIdle();
   }
@@ -166,7 +172,18 @@ export class Gateway implements AsyncDisposable {
   }
 
   #accept(socket: Socket): void {
-    // HTTP/2 by prior knowledge will be told apart here, by its first bytes, before an HTTP/1 connection is made of it.
+    this.#connect(socket, (received) => {
+      const session = serveHttp2(socket, received, {
+        idleMs: this.#limits.keepAliveMs,
+        onRequest: (request) => this.#connect(request),
+      });
+      this.#sessions.add(session);
+      session.once('close', () => this.#sessions.delete(session));
+      if (this.#context.closing) session.close();
+    });
+  }
+
+  #connect(socket: ClientSocket, onHttp2?: (received: Buffer) => void): void {
     this.#connections.add(
       new ClientConnection(socket, {
         context: this.#context,
@@ -176,6 +193,7 @@ export class Gateway implements AsyncDisposable {
           this.#connections.delete(connection);
           if (this.#connections.size === 0) this.#whenEmpty?.();
         },
+        ...(onHttp2 ? { onHttp2 } : {}),
       }),
     );
   }

@@ -154,7 +154,8 @@ export class Http2Socket extends Duplex {
   }
 }
 
-function fieldLines(headers: IncomingHttpHeaders): string {
+/** HTTP/1.1 field lines of what is no pseudo-header and has no other meaning to a connection. */
+export function fieldLines(headers: IncomingHttpHeaders): string {
   let lines = '';
   for (const [name, value] of Object.entries(headers)) {
     if (name.startsWith(':') || ownToHttp1.has(name)) continue;

@@ -325,7 +325,7 @@ const refusals: Record<string, [string, RegExp]> = {
   'an oversized head': [`GET / HTTP/1.1\r\nHost: ${host}\r\nA: ${'x'.repeat(40_000)}\r\n\r\n`, /^HTTP\/1\.1 431 /],
   'an endless head': [`GET / HTTP/1.1\r\nHost: ${host}\r\n${'A: x\r\n'.repeat(7_000)}`, /^HTTP\/1\.1 431 /],
   CONNECT: [`CONNECT ${host}:80 HTTP/1.1\r\nHost: ${host}\r\n\r\n`, /^HTTP\/1\.1 405 /],
-  'HTTP/2': ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', /^HTTP\/1\.1 505 /],
+  'HTTP/3.0': [`GET / HTTP/3.0\r\nHost: ${host}\r\n\r\n`, /^HTTP\/1\.1 505 /],
 };
 
 for (const [name, [text, expected]] of Object.entries(refusals)) {

@@ -95,6 +95,11 @@ export class ChunkedReader implements BodyReader {
     return this.#state === 'done';
   }
 
+  /** The trailer's field lines, once done with `decode`. */
+  get trailers(): string {
+    return this.#state === 'done' ? this.#trailer.slice(0, -2) : '';
+  }
+
   get atBoundary(): boolean {
     return this.#state === 'size' && this.#digits === 0;
   }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
+import { isAlive as isSame } from '../platform/process-ref.ts';
 import { layout, type Paths } from '../platform/paths.ts';
 
 /** What a control process says of itself in `<run-dir>/control.json`. */
@@ -20,14 +21,7 @@ export function runningControl(paths: Paths): ControlRecord | undefined {
 
 /** Whether the very process of the record still runs (a zombie does not). */
 export function isAlive(record: Pick<ControlRecord, 'pid' | 'startTime'>): boolean {
-  try {
-    const stat = readFileSync(`/proc/${record.pid}/stat`, 'utf8');
-    // proc(5): the second field, the command in parentheses, may hold spaces and parentheses of its own.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return fields[19] === record.startTime && fields[0] !== 'Z';
-  } catch {
-    return false; // no such process
-  }
+  return isSame({ pid: record.pid, startTicks: Number(record.startTime) });
 }
 
 /** A file of `src/control`, which the CLI starts as a program of its own and does not import. */

@@ -12,6 +12,7 @@ import { keepAlive } from '../platform/keep-alive.ts';
 import { createLogger } from '../platform/logger.ts';
 import { parseControlArgs, parseListen, type ControlOptions } from '../platform/options.ts';
 import { layout } from '../platform/paths.ts';
+import { identify } from '../platform/process-ref.ts';
 import { systemSpawner } from '../platform/spawn.ts';
 import type { Revision } from '../resources/index.ts';
 import { createEventRecorder } from '../store/events.ts';
@@ -20,7 +21,7 @@ import { startApi } from './api/start.ts';
 import { engineId } from './engine-id.ts';
 import { createGatewayTable } from './gateway-table.ts';
 import { startImageCollector } from './image-collector.ts';
-import { processStartTime, removeControlInfo, writeControlInfo } from './info.ts';
+import { removeControlInfo, writeControlInfo } from './info.ts';
 import { lockDataDir } from './lock.ts';
 import { readReferences, watchReferences } from './references.ts';
 import { createRevisionRuntime } from './revision-runtime.ts';
@@ -148,7 +149,7 @@ export async function runControl(options: ControlOptions, signal: AbortSignal): 
 
   writeControlInfo(files.controlInfo, {
     pid: process.pid,
-    startTime: processStartTime(process.pid) ?? '',
+    startTime: String(identify(process.pid)?.startTicks ?? ''),
     version,
     api: api.address,
     gateway: gateway.address,

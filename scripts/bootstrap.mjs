@@ -109,7 +109,8 @@ function runOn(node) {
     stdio: 'inherit',
     env: {
       ...process.env,
-      PATH: [join(root, 'node_modules', '.bin'), process.env.PATH].join(delimiter),
+      // Programs that say `env node` get the same Node; not every npm links it into .bin.
+      PATH: [dirname(node), join(root, 'node_modules', '.bin'), process.env.PATH].join(delimiter),
       NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(root, 'node_modules', '.cache', 'ebb-compile'),
     },
   });

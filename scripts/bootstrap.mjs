@@ -21,7 +21,7 @@ const testPackages = {
   buildah: 'buildah',
   skopeo: 'skopeo',
   python3: 'python3',
-  gcc: 'gcc',
+  gcc: 'gcc libc6-dev',
   setfattr: 'attr',
   setcap: 'libcap2-bin',
 };
@@ -72,7 +72,7 @@ function isForThisMachine(entry) {
 function installDebianPackages(commands) {
   const missing = Object.keys(commands).filter((command) => !has(command));
   if (missing.length === 0) return;
-  const packages = missing.map((command) => commands[command]);
+  const packages = missing.flatMap((command) => commands[command].split(' '));
   const byHand = `install ${packages.join(' ')}`;
   if (!has('apt-get'))
     return say(`missing: ${missing.join(', ')}; there is no apt-get here: ${byHand} your distribution's way`);

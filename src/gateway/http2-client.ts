@@ -8,7 +8,6 @@ import { readResponseHead, type ResponseHead } from './http1/response-head.ts';
 
 /** RFC 9113 section 7. */
 const noError = 0x0;
-const internalError = 0x2;
 const endStreamFlag = 0x1;
 const maxConcurrentStreams = 128;
 
@@ -109,7 +108,9 @@ export class Http2Request extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    if (!this.#stream.closed) this.#stream.close(this.#complete ? noError : internalError);
+    // `close` would first end the stream in peace, and half a response would pass for a whole one; `destroy` resets it.
+    if (this.#complete) this.#stream.close(noError);
+    else if (!this.#stream.closed) this.#stream.destroy(new Error('the response is not whole'));
     done(error);
   }
 

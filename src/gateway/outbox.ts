@@ -5,6 +5,9 @@ const smallBytes = 8 * 1024;
 const maxGathered = 16 * 1024;
 /** More sockets than this do not wait for each other. */
 const maxWaiting = 64;
+/** With so few, waiting for the turn's end gains nothing and costs latency; looked at again after some turns. */
+const fewWaiting = 2;
+const quietTurns = 64;
 
 /**
  * The end of the event loop's present turn: what was gathered while its events were handled is written then, one write after the
@@ -12,22 +15,41 @@ const maxWaiting = 64;
  * the other side are woken once for all of a turn's writes instead of once for each.
  */
 export class TurnEnd {
-  readonly #flushAll = () => this.#flush();
+  readonly #flushNow = () => {
+    this.#scheduled = false;
+    this.#flush();
+  };
+  readonly #flushAtEnd = () => {
+    this.#scheduled = false;
+    if (this.#gathered <= fewWaiting) this.#quiet = quietTurns;
+    this.#gathered = 0;
+    this.#flush();
+  };
   #waiting: Outbox[] = [];
   #scheduled = false;
+  /** Sockets since the last turn's end. */
+  #gathered = 0;
+  /** How many more times nobody else is waited for: there was nobody the last time. */
+  #quiet = 0;
 
   add(outbox: Outbox): void {
     this.#waiting.push(outbox);
+    this.#gathered++;
     if (this.#waiting.length >= maxWaiting) this.#flush();
     else if (!this.#scheduled) {
       this.#scheduled = true;
+      if (this.#quiet > 0) {
+        this.#quiet--;
+        this.#gathered = 0;
+        process.nextTick(this.#flushNow);
+        return;
+      }
       // Runs after all sockets that were found readable in this turn, before the next are looked for.
-      setImmediate(this.#flushAll);
+      setImmediate(this.#flushAtEnd);
     }
   }
 
   #flush(): void {
-    this.#scheduled = false;
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const outbox of waiting) outbox.flush();

@@ -6,7 +6,7 @@ import { findKn } from './support/kn.ts';
 
 const kn = await findKn();
 
-describe('kn, unmodified', { skip: kn === undefined && 'kn is not there and cannot be built' }, () => {
+describe('kn, unmodified', { skip: kn === undefined && 'kn is not compiled here: npm run test:kn does' }, () => {
   let ebb: TestEbb;
   let image: string;
   const call = (...args: string[]) =>

@@ -10,7 +10,9 @@ type Json = Record<string, unknown>;
 
 const password = 'hunter2-nobody-else-may-see-this';
 
-describe('variables and volumes from Secrets and ConfigMaps', () => {
+const noKubectl = (await run('kubectl', ['version', '--client'])).code !== 0 && 'kubectl is not installed';
+
+describe('variables and volumes from Secrets and ConfigMaps', { skip: noKubectl }, () => {
   let ebb: TestEbb;
   let image: string;
   const dir = mkdtempSync(join(tmpdir(), 'ebb-volumes-'));

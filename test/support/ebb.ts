@@ -133,8 +133,10 @@ export async function run(command: string, args: string[], env: Record<string, s
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (s: string) => (stdout += s));
   child.stderr.setEncoding('utf8').on('data', (s: string) => (stderr += s));
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { code: code ?? 128, stdout, stderr };
+  // A command that is not there fails like one that a shell does not find.
+  child.once('error', (error) => (stderr += error.message));
+  const code = await new Promise<number>((resolve) => child.once('close', (c) => resolve(c ?? 128)));
+  return { code: code < 0 ? 127 : code, stdout, stderr };
 }
 
 /** One request through the gateway on a connection of its own. */

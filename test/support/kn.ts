@@ -12,7 +12,8 @@ const pins = join(root, 'test/kn');
 
 /**
  * Knative's own command line, compiled once from the pinned module that `test/kn/go.sum` holds the checksums of.
- * Undefined where there is no Go, or no way to the module.
+ * Undefined where there is no Go, or no way to the module, or where it is not compiled yet and nobody asked for that: it takes
+ * minutes (`npm run test:kn`).
  */
 export async function findKn(): Promise<string | undefined> {
   const go = await findGo();
@@ -22,6 +23,7 @@ export async function findKn(): Promise<string | undefined> {
   for (const file of ['go.mod', 'go.sum']) key.update(await readFile(join(pins, file)));
   const kn = join(root, 'node_modules/.cache/ebb-kn', key.digest('hex').slice(0, 16), 'kn');
   if (existsSync(kn)) return kn;
+  if (process.env['EBB_BUILD_KN'] !== '1') return undefined;
   const partial = `${kn}.${process.pid}`;
   await mkdir(dirname(kn), { recursive: true });
   try {

@@ -14,8 +14,8 @@ import { median, printReport, say, type BenchCase } from './lib/report.ts';
 const sizes = [1, 100, 1000];
 const startups = 5;
 const deploys = 3;
-/** After the last instance is gone: what was made in passing is cleared away by then. */
-const settleMs = 15_000;
+/** After the last instance is gone: a thousand deploys hand their standbys round for most of a minute. */
+const settleMs = 60_000;
 const idleMs = 30_000;
 /** Services that are rolled out at a time. */
 const parallel = 8;

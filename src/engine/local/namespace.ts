@@ -26,11 +26,17 @@ set -e
 mount --bind "$1" "$1"
 mount --make-private "$1"
 : > "$1/mnt"
-unshare --mount="$1/mnt" --propagation slave sh -ec '
+tries=0
+until unshare --mount="$1/mnt" --propagation slave sh -ec '
   if grep -q " /sys/fs/cgroup/unified cgroup2 " /proc/self/mounts; then umount /sys/fs/cgroup/unified; fi
   mkdir -p /run/netns
   mount -t tmpfs -o size=4m,mode=755 ebb-netns /run/netns
-'`;
+'; do
+  # A namespace may only be bound in one of a lower number, and since Linux 6.18 numbers are not handed out in order: inside
+  # of another mount namespace (a container, a service with PrivateTmp) a new one may come out too low. The next may not.
+  if grep -q " $1/mnt " /proc/self/mountinfo || [ "$tries" -ge 100 ]; then exit 1; fi
+  tries=$((tries + 1))
+done`;
 
 /** Finds the namespace held below `dir`, or makes it. Needs root. */
 export async function openMountNamespace(dir: string, spawner: Spawner): Promise<MountNamespace> {
@@ -42,7 +48,11 @@ export async function openMountNamespace(dir: string, spawner: Spawner): Promise
     const made = await spawner.run('sh', ['-c', holdDirectory, 'sh', dir]);
     if (made.code !== 0) {
       await release(dir, spawner);
-      throw new EbbError('NoMountNamespace', 500, `cannot make a mount namespace: ${made.stderr.trim()}`);
+      throw new EbbError(
+        'NoMountNamespace',
+        500,
+        `cannot make a mount namespace: ${made.stderr.trim().split('\n').at(-1)}`,
+      );
     }
   }
   const run = (command: string, args: readonly string[], options?: SpawnOptions) =>

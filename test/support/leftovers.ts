@@ -27,6 +27,11 @@ export function leftovers(ebb: { dataDir: string; runDir: string; id: string }):
     const dir = join('/sys/fs/cgroup', controller, `ebb-${ebb.id}`);
     if (existsSync(dir)) found.push(`cgroup ${dir}`);
   }
+  // crun, which never sees the v2 mount beside v1 controllers, would make folders in the directory below it.
+  if (existsSync('/sys/fs/cgroup/unified/cgroup.controllers')) {
+    const below = output('unshare', ['-m', 'sh', '-c', 'umount /sys/fs/cgroup/unified && ls /sys/fs/cgroup/unified']);
+    if (below.includes(`ebb-${ebb.id}`)) found.push(`folders below /sys/fs/cgroup/unified: ebb-${ebb.id}`);
+  }
   if (existsSync(`/sys/fs/cgroup/ebb-${ebb.id}`)) found.push(`cgroup /sys/fs/cgroup/ebb-${ebb.id}`);
   return found;
 }

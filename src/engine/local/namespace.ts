@@ -28,7 +28,11 @@ mount --make-private "$1"
 : > "$1/mnt"
 tries=0
 until unshare --mount="$1/mnt" --propagation slave sh -ec '
-  if grep -q " /sys/fs/cgroup/unified cgroup2 " /proc/self/mounts; then umount /sys/fs/cgroup/unified; fi
+  if grep -q " /sys/fs/cgroup/unified cgroup2 " /proc/self/mounts; then
+    umount /sys/fs/cgroup/unified
+    # crun takes the bare folder for one more v1 controller and makes folders in it. Here they end with the namespace.
+    mount -t tmpfs -o size=16m,mode=755 ebb-unified /sys/fs/cgroup/unified
+  fi
   mkdir -p /run/netns
   mount -t tmpfs -o size=4m,mode=755 ebb-netns /run/netns
 '; do
@@ -94,4 +98,9 @@ export async function enableForwarding(): Promise<boolean> {
   if ((await readFile(file, 'utf8')).trim() === '1') return false;
   await writeFile(file, '1');
   return true;
+}
+
+/** Where crun, in the namespace, makes folders of a control group in what it takes for a controller named `unified`. */
+export function hiddenUnified(cgroup: string): string {
+  return `/sys/fs/cgroup/unified${cgroup}`;
 }

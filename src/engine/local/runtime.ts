@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { basename, delimiter, isAbsolute, join } from 'node:path';
 import { EbbError, messageOf } from '../../platform/errors.ts';
 import type { Spawner } from '../../platform/spawn.ts';
-import { openMountNamespace, type MountNamespace } from './namespace.ts';
+import { hiddenUnified, openMountNamespace, type MountNamespace } from './namespace.ts';
 
 /** An OCI runtime that works on this machine. */
 export interface Runtime {
@@ -95,6 +95,7 @@ async function selfTest(spawner: Spawner, path: string, given: MountNamespace | 
     await step('start', id);
   } finally {
     await runtime('delete', '--force', id);
+    await namespace.run('rm', ['-rf', hiddenUnified(`/${id}`)]);
     if (!given) await namespace.destroy();
     await rm(dir, { recursive: true, force: true });
   }

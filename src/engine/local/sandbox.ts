@@ -8,7 +8,7 @@ import type { Container } from '../../resources/index.ts';
 import type { Cgroups } from './cgroup.ts';
 import type { Limits } from './limits.ts';
 import { floodBytes } from './log-files.ts';
-import type { MountNamespace } from './namespace.ts';
+import { hiddenUnified, type MountNamespace } from './namespace.ts';
 import type { NetSlot, Network } from './network.ts';
 import { identify, type ProcessRef } from './pid.ts';
 import { startByFifo } from './start-fifo.ts';
@@ -151,6 +151,7 @@ export class Sandboxes {
       net === undefined ? '' : network.vethOf(net),
       this.#diskOf(id),
       join(roots.exits, id),
+      cgroups.layout === 'hybrid' ? hiddenUnified(cgroups.pathOf(id)) : '',
       ...[runtime.path, '--root', roots.oci, 'delete', '--force', id],
     ]);
     await cgroups.remove(id);
@@ -270,7 +271,7 @@ rm -f sync
 printf '%s\\n' "$answer"`;
 
 const destroyScript = `
-dir=$1 netns=$2 veth=$3 disk=$4 exit=$5; shift 5
+dir=$1 netns=$2 veth=$3 disk=$4 exit=$5 shadow=$6; shift 6
 "$@" >/dev/null 2>&1
 if [ -f "$dir/conmon.pid" ] && [ "$(cat "/proc/$(cat "$dir/conmon.pid")/comm" 2>/dev/null)" = conmon ]; then
   kill -9 "$(cat "$dir/conmon.pid")"
@@ -284,5 +285,6 @@ if [ -n "$netns" ]; then
   rm -f "/run/netns/$netns"
 fi
 rm -rf --one-file-system "$dir"
+[ -z "$shadow" ] || rm -rf "$shadow"
 rm -f "$disk" "$disk".* "$exit"
 true`;

@@ -10,11 +10,11 @@ import type { Clock } from '../../platform/clock.ts';
 import { EbbError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/logger.ts';
 import type { Spawner } from '../../platform/spawn.ts';
+import { isDns1035Label } from '../../resources/index.ts';
 import { extractSource } from './extract-source.ts';
 import { ndjson } from './ndjson.ts';
 
 const base = '/apis/ebb.dev/v1alpha1/namespaces/:namespace';
-const dnsLabel = /^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 /**
  * `POST .../builds?name=N`: a tar of a source folder in, an image `ebb.local/NAMESPACE/N` out.
@@ -81,7 +81,7 @@ function targetOf(c: Context): { name: string; namespace: string } {
     ['name', name],
     ['namespace', namespace],
   ] as const) {
-    if (!dnsLabel.test(value)) {
+    if (!isDns1035Label(value)) {
       throw new EbbError(
         'BadRequest',
         400,
